@@ -1,0 +1,1 @@
+"""The embedded stack: every component a process under supervisord."""

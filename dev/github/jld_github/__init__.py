@@ -1,0 +1,1 @@
+"""A stand-in for GitHub, for development and tests only."""

@@ -1,0 +1,1 @@
+"""Provisioner of homes and group folders, and the keepalive writer."""

@@ -1,0 +1,1 @@
+"""JupyterHub with GitHub sign-in: identity, access, image menu and spawners."""

@@ -1,0 +1,1 @@
+"""JupyterLab for one member: entry point, kernel and announcement."""

@@ -1,0 +1,21 @@
+"""What every suite shares: tests that need something of the machine say so, and say it at the end."""
+
+import os
+import shutil
+
+import pytest
+
+MISSING = {
+    "root": lambda: None if os.geteuid() == 0 else "needs root",
+    "browser": lambda: None if shutil.which("chromium") else "needs Chromium (Debian package: chromium)",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose marker names what is missing here; in CI, where all must run, fail it."""
+    for marker, reason_if_missing in MISSING.items():
+        if item.get_closest_marker(marker) and (reason := reason_if_missing()):
+            if os.environ.get("CI"):
+                pytest.fail(f"cannot run in CI: {reason}", pytrace=False)
+            pytest.skip(reason)
