@@ -1,0 +1,111 @@
+"""JupyterHub, configured from the settings and with a place for announcements."""
+
+import sys
+from pathlib import Path
+
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+
+from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
+from .authenticator import GITHUB_TIMEOUT, MemberAuthenticator
+from .local import LocalSpawner, machine_ids
+from .log import JsonFormatter
+from .settings import Settings
+
+HERE = Path(__file__).parent
+
+REFRESH_SECONDS = 300
+"""How old a check of a signed-in member may be before the next page asks GitHub again."""
+
+START_SECONDS = 120
+"""What a lab may take to start; an unpulled image needs an operator's attention before that."""
+
+
+class Hub(JupyterHub):  # type: ignore[misc]
+    """JupyterHub with JSON logs and the announcement handler."""
+
+    name = "jupyterhub"
+    _log_formatter_cls = JsonFormatter
+
+    def init_handlers(self) -> None:
+        """Put the announcement before JupyterHub's own catch-all for unknown API paths."""
+        super().init_handlers()
+        path = rf"/{ANNOUNCEMENT_PATH}"
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [(path, AnnouncementHandler)])
+
+
+def configure(settings: Settings) -> Config:
+    """Return JupyterHub's configuration.
+
+    Args:
+        settings: The hub's settings.
+    """
+    c = Config()
+    hub = c.JupyterHub
+    hub.config_file = ""  # nothing is read from the working directory
+    hub.hub_bind_url = f"http://{settings.hub_host}:{settings.hub_port}"
+    hub.hub_connect_url = settings.hub_connect_url
+    hub.public_url = f"{settings.public_url}/"
+    hub.db_url = settings.hub_database_url
+    hub.upgrade_db = True
+    hub.cookie_secret = bytes.fromhex(settings.hub_cookie_secret.get_secret_value())
+    c.CryptKeeper.keys = [bytes.fromhex(settings.hub_crypt_key.get_secret_value())]
+
+    # Proxy and labs live on while the hub is away.
+    hub.cleanup_proxy = hub.cleanup_servers = False
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = settings.hub_proxy_api_url
+    c.ConfigurableHTTPProxy.auth_token = settings.hub_proxy_token.get_secret_value()
+
+    hub.template_paths = [str(HERE / "templates")]
+    hub.logo_file = str(HERE / "static" / "logo.svg")
+    hub.template_vars = {"organizations": settings.github_organization_whitelist}
+
+    hub.authenticator_class = MemberAuthenticator
+    c.Authenticator.enable_auth_state = True
+    c.Authenticator.auth_refresh_age = REFRESH_SECONDS
+    c.Authenticator.refresh_pre_spawn = c.Authenticator.auth_refresh_strict = True
+    member = c.MemberAuthenticator
+    member.client_id = settings.github_client_id
+    member.client_secret = settings.github_client_secret.get_secret_value()
+    member.github_url = settings.github_url
+    member.oauth_callback_url = settings.oauth_callback_url
+    member.scope = ["read:org"]
+    member.http_request_kwargs = {"request_timeout": GITHUB_TIMEOUT}
+    member.whitelist = settings.github_organization_whitelist
+    member.membership_grace = settings.hub_membership_grace
+    member.taken_ids = machine_ids()
+
+    hub.spawner_class = LocalSpawner
+    spawner = c.Spawner
+    spawner.settings = settings
+    spawner.start_timeout = START_SECONDS
+    spawner.cpu_limit = settings.lab_cpu_limit
+    spawner.mem_limit = settings.lab_mem_limit
+    spawner.default_url = "/lab"
+
+    if settings.hub_cull_idle_seconds:
+        _cull(c, settings.hub_cull_idle_seconds)
+    return c
+
+
+def _cull(c: Config, seconds: int) -> None:
+    """Run jupyterhub-idle-culler as a service with the least scopes that its documentation names."""
+    c.JupyterHub.services = [
+        {
+            "name": "idle-culler",
+            # A hub that dies takes its culler along, or the next hub would run beside an orphan.
+            "command": [
+                *("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "jupyterhub_idle_culler"),
+                f"--timeout={seconds}",
+                f"--cull-every={min(seconds, 600)}",
+            ],
+        }
+    ]
+    c.JupyterHub.load_roles = [
+        {
+            "name": "idle-culler",
+            "services": ["idle-culler"],
+            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+        }
+    ]

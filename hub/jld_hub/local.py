@@ -1,0 +1,108 @@
+"""The embedded run's adapter: a lab is a process with the member's uid, gid and groups."""
+
+import grp
+import json
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import LocalProcessSpawner
+
+from .identity import NOBODY
+from .lab import Lab
+from .spawner import MemberSpawner
+
+UMASK = 0o027
+"""Homes are private to the member and readable for his organizations at most."""
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def machine_ids() -> list[int]:
+    """Return the uids and gids that this machine has names for, which members must not get."""
+    known = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()}
+    return sorted(known - NOBODY)
+
+
+class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
+    """Starts `python -m jld_lab` as the member where the hub is root, else as the hub's own user."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # -P keeps the working directory, which is the member's home, off the import path.
+        self.cmd = [str(self.settings.hub_lab_python), "-P", "-m", "jld_lab"]
+        self.env_keep = ["JLD_STATE"]
+
+    async def start(self) -> Any:
+        """Start the process; its output goes to a file that outlives the hub."""
+        with self.log_file.open("ab") as log:
+            output: dict[str, Any] = {"stdout": log, "stderr": log}
+            self.popen_kwargs = output
+            return await super().start()
+
+    async def make_folders(self, lab: Lab) -> None:
+        """Have the folders made, and a private one for sockets, which a network file system cannot hold."""
+        await super().make_folders(lab)
+        runtime = self.runtime_dir
+        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.popen_kwargs |= {"cwd": self.settings.hub_homes_dir / lab.home.source, "umask": UMASK}
+        if os.geteuid() == 0:
+            os.chown(runtime, lab.identity.uid, lab.identity.uid, follow_symlinks=False)
+            self.popen_kwargs |= {
+                "user": lab.identity.uid,
+                "group": lab.identity.uid,
+                "extra_groups": [group.id for group in lab.identity.groups],
+            }
+
+    def get_env(self) -> dict[str, str]:
+        """Put this machine's paths in place of a container's."""
+        environment = super().get_env()
+        if self.lab is None:
+            return environment
+        homes = self.settings.hub_homes_dir
+        return environment | {
+            "PATH": f"{self.settings.hub_lab_python.parent}:{PATH}",
+            "HOME": str(homes / self.lab.home.source),
+            "LAB_GROUPS_DIR": str(homes / "by-organization"),
+            "LAB_RUNTIME_DIR": str(self.runtime_dir),
+            "LAB_STACK_DIR": str(self.settings.hub_lab_stack_dir),
+        }
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Leave names and folders to get_env: the members are no users of this machine."""
+        return env
+
+    def make_preexec_fn(self, name: str) -> Callable[[], None] | None:  # noqa: ARG002 - its signature
+        """Leave uid, gid and groups to popen_kwargs, for the same reason."""
+        return None
+
+    def notices(self) -> list[str]:
+        """Say where labs run, and as whom."""
+        if os.geteuid() == 0:
+            return []
+        return ["This lab runs as the user who started the stack: nothing separates members from each other."]
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Folder for this lab's sockets, short since a socket's path is limited to 107 bytes."""
+        return self.settings.hub_runtime_dir / "labs" / str(self.lab.identity.uid if self.lab else 0)
+
+    @property
+    def log_file(self) -> Path:
+        """The lab's log."""
+        self.settings.hub_log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return self.settings.hub_log_dir / f"{self.user.name}.log"
+
+    def last_words(self) -> str:
+        """Return the message of the last line of the lab's log."""
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        if not lines:
+            return ""
+        try:
+            return str(json.loads(lines[-1])["message"])
+        except (ValueError, TypeError, KeyError):
+            return lines[-1]

@@ -1,0 +1,226 @@
+"""The hub's settings: the only place that reads the environment."""
+
+import math
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+EX_CONFIG = 78
+"""Exit status of a start that a setting prevented (sysexits.h)."""
+
+DEFAULT_IMAGE = "lsstsqre/jld-lab-py3"
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+# https://docs.github.com/en/enterprise-cloud@latest/admin/managing-iam/iam-configuration-reference/username-considerations-for-external-authentication
+_GITHUB_NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
+
+# The distribution's reference grammar, loosely: host:port/path:tag@digest, without white space or shell's signs.
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
+
+
+def _split(value: Any) -> Any:
+    """Split a comma-separated setting; an empty one is an empty list."""
+    if not isinstance(value, str):
+        return value
+    return [item.strip() for item in value.split(",")] if value.strip() else []
+
+
+def _cpus(value: Any) -> Any:
+    """Read CPUs as Kubernetes writes them: `1`, `0.2` or `200m`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value).strip())
+    if not match:
+        raise ValueError("a number of CPUs such as 1, 0.2 or 200m")
+    cpus = float(match[1]) / (1000 if match[2] else 1)
+    if not 0 < cpus < math.inf:
+        raise ValueError("a number of CPUs greater than 0, such as 1, 0.2 or 200m")
+    return cpus
+
+
+def _bytes(value: Any) -> Any:
+    """Read memory as JupyterHub does, in powers of two: `512M`, `2G`, and `2Gi` alike."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?", str(value).strip())
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size <= 0:
+        raise ValueError("an amount of memory such as 512M, 2G or 2Gi")
+    return size
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Cpus = Annotated[float, BeforeValidator(_cpus)]
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+
+
+class _SecretFiles(EnvSettingsSource):
+    """Takes NAME from the file that NAME_FILE names, for every secret."""
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            variable = f"{name}_file".upper()
+            if field.annotation not in (SecretStr, SecretStr | None) or not os.environ.get(variable):
+                continue
+            if os.environ.get(name.upper()):
+                stop(variable, os.environ[variable], f"set either this or {name.upper()}, not both")
+            try:
+                found[name] = Path(os.environ[variable]).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                stop(variable, os.environ[variable], f"a readable text file with the secret ({error})")
+        return found
+
+
+class Settings(BaseSettings):
+    """What an operator may set; a name here, in capitals, is the variable."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    github_client_id: str = Field(description="client id of the OAuth application")
+    github_client_secret: SecretStr = Field(description="client secret of the OAuth application")
+    github_url: str = Field("https://github.com", description="GitHub, or a GitHub Enterprise server")
+    oauth_callback_url: str = Field(description="where GitHub sends the browser: https://…/hub/oauth_callback")
+    github_organization_whitelist: Names = Field(
+        description="comma-separated organizations whose members may sign in; case does not matter"
+    )
+
+    lab_container_names: Names = Field([DEFAULT_IMAGE], description="comma-separated images")
+    lab_container_descs: Names = Field(
+        [], description="description of the image in the same position; a missing one is the image's name"
+    )
+    lab_selector_title: str = Field("Container Image Selector", description="text above the image list")
+    lab_cpu_limit: Cpus = Field(1.0, description="CPUs a lab may use: 1, 0.2 or 200m")
+    lab_mem_limit: Bytes = Field(2 * 2**30, description="memory a lab may use: 512M, 2G or 2Gi, powers of two")
+    lab_cpu_guarantee: Cpus = Field(0.05, description="CPUs a node must have free for a lab")
+    lab_mem_guarantee: Bytes = Field(256 * 2**20, description="memory a node must have free for a lab")
+
+    hub_host: str = Field("0.0.0.0", description="address the hub listens on")  # noqa: S104 - a container's own
+    hub_port: int = Field(8081, ge=1, le=65535, description="port the hub listens on")
+    hub_connect_url: str = Field("http://hub:8081", description="the hub as proxy and labs reach it")
+    hub_proxy_api_url: str = Field("http://proxy:8001", description="the proxy's API as the hub reaches it")
+    hub_public_url: str | None = Field(
+        None, description="the whole site as browsers reach it; derived from OAUTH_CALLBACK_URL when unset"
+    )
+    hub_database_url: str = Field("sqlite:////srv/hub/jupyterhub.sqlite", description="SQLAlchemy URL")
+    hub_proxy_token: SecretStr = Field(description="token of the proxy's API")
+    hub_cookie_secret: SecretStr = Field(description="key that signs cookies: 64 hexadecimal digits")
+    hub_crypt_key: SecretStr = Field(description="key that encrypts auth_state: 64 hexadecimal digits")
+    hub_fileserver_url: str = Field("http://fileserver:8083", description="the provisioner of homes")
+    hub_fileserver_token: SecretStr = Field(description="the provisioner's bearer token")
+    hub_membership_grace: int = Field(
+        86400, ge=0, description="seconds for which the last good check holds while GitHub does not answer"
+    )
+    hub_cull_idle_seconds: int = Field(
+        86400, ge=0, description="seconds without activity after which a lab is stopped; 0: never"
+    )
+    hub_spawner: Literal["local"] = Field("local", description="how labs are started")
+    hub_homes_dir: Path = Field(Path("/homes"), description="local: the folder that the provisioner exports")
+    hub_runtime_dir: Path = Field(Path("/run/jld"), description="local: short path for labs' sockets")
+    hub_log_dir: Path = Field(Path("/var/log/labs"), description="local: a log file for each lab")
+    hub_lab_python: Path = Field(Path(sys.executable), description="local: interpreter that has jld_lab")
+    hub_lab_stack_dir: Path = Field(Path("/opt/lsst/software/stack"), description="local: the LSST stack")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then files named in the environment."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+    @field_validator("github_organization_whitelist")
+    @classmethod
+    def _organizations(cls, names: list[str]) -> list[str]:
+        lowered = [name.lower() for name in names]
+        if not lowered or not all(_GITHUB_NAME.fullmatch(name) for name in lowered):
+            raise ValueError("one or more names of GitHub organizations, such as lsst-sqre,lsst")
+        return list(dict.fromkeys(lowered))
+
+    @field_validator("lab_container_names")
+    @classmethod
+    def _images(cls, names: list[str]) -> list[str]:
+        if not names or not all(_IMAGE.fullmatch(name) for name in names) or len(set(names)) < len(names):
+            raise ValueError("different image names, such as lsstsqre/jld-lab-py3:1.0,lsstsqre/jld-lab-py3:2.0")
+        return names
+
+    @field_validator("github_url", "hub_connect_url", "hub_proxy_api_url", "hub_fileserver_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ValueError("an address such as https://host:port")
+        return url.rstrip("/")
+
+    @field_validator("oauth_callback_url")
+    @classmethod
+    def _callback(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+/hub/oauth_callback", url):
+            raise ValueError("an address such as https://host/hub/oauth_callback")
+        return url
+
+    @field_validator("hub_cookie_secret", "hub_crypt_key")
+    @classmethod
+    def _key(cls, key: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", key.get_secret_value()):
+            raise ValueError("64 hexadecimal digits, as `openssl rand -hex 32` prints them")
+        return key
+
+    @model_validator(mode="after")
+    def _positions(self) -> "Settings":
+        if len(self.lab_container_descs) > len(self.lab_container_names):
+            stop(
+                "LAB_CONTAINER_DESCS",
+                ",".join(self.lab_container_descs),
+                f"at most {len(self.lab_container_names)}, one for each of LAB_CONTAINER_NAMES",
+            )
+        for resource in ("cpu", "mem"):
+            limit, guarantee = f"lab_{resource}_limit", f"lab_{resource}_guarantee"
+            if guarantee in self.model_fields_set and getattr(self, guarantee) > getattr(self, limit):
+                stop(guarantee.upper(), os.environ.get(guarantee.upper(), ""), f"at most {limit.upper()}")
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """The whole site as browsers reach it, without a slash at the end."""
+        return (self.hub_public_url or self.oauth_callback_url.removesuffix("/hub/oauth_callback")).rstrip("/")
+
+
+def stop(variable: str, value: str, right: str) -> NoReturn:
+    """End the start with one line that names a variable, its value, and what would be right.
+
+    Raises:
+        SystemExit: always, with EX_CONFIG.
+    """
+    print(f"jld_hub: {variable}={value}: {right}", file=sys.stderr)  # noqa: T201 - before logging exists
+    raise SystemExit(EX_CONFIG)
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SystemExit: where one is missing or wrong, after a line that says so, with EX_CONFIG.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        field = Settings.model_fields[name]
+        if first["type"] == "missing":
+            stop(name.upper(), "", f"must be set: {field.description}")
+        secret = field.annotation in (SecretStr, SecretStr | None)
+        value = "***" if secret else os.environ.get(name.upper(), "")
+        stop(name.upper(), value, first["msg"].removeprefix("Value error, "))
