@@ -2,10 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
 
-MISSING = {
+MISSING: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "needs root",
     "browser": lambda: None if shutil.which("chromium") else "needs Chromium (Debian package: chromium)",
 }

@@ -27,6 +27,9 @@ class Hub(JupyterHub):  # type: ignore[misc]
     name = "jupyterhub"
     _log_formatter_cls = JsonFormatter
 
+    def load_config_file(self, filename: str, path: str | None = None) -> None:
+        """Read none: the settings are the configuration, and the working directory may be anybody's."""
+
     def init_handlers(self) -> None:
         """Put the announcement before JupyterHub's own catch-all for unknown API paths."""
         super().init_handlers()
@@ -42,7 +45,6 @@ def configure(settings: Settings) -> Config:
     """
     c = Config()
     hub = c.JupyterHub
-    hub.config_file = ""  # nothing is read from the working directory
     hub.hub_bind_url = f"http://{settings.hub_host}:{settings.hub_port}"
     hub.hub_connect_url = settings.hub_connect_url
     hub.public_url = f"{settings.public_url}/"
@@ -72,13 +74,13 @@ def configure(settings: Settings) -> Config:
     member.oauth_callback_url = settings.oauth_callback_url
     member.scope = ["read:org"]
     member.http_request_kwargs = {"request_timeout": GITHUB_TIMEOUT}
-    member.whitelist = settings.github_organization_whitelist
+    member.organizations = settings.github_organization_whitelist
     member.membership_grace = settings.hub_membership_grace
     member.taken_ids = machine_ids()
 
     hub.spawner_class = LocalSpawner
     spawner = c.Spawner
-    spawner.settings = settings
+    c.MemberSpawner.settings = settings
     spawner.start_timeout = START_SECONDS
     spawner.cpu_limit = settings.lab_cpu_limit
     spawner.mem_limit = settings.lab_mem_limit

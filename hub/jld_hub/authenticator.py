@@ -41,7 +41,7 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
     time of GitHub's last answer in seconds since 1970.
     """
 
-    whitelist = List(Unicode(), help="organizations whose members may enter, in lower case").tag(config=True)
+    organizations = List(Unicode(), help="organizations whose members may enter, in lower case").tag(config=True)
     taken_ids = List(Int(), help="ids that no member or organization may have here").tag(config=True)
     membership_grace = Int(help="seconds for which the last check holds while GitHub is silent").tag(config=True)
 
@@ -74,8 +74,8 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         """
         state = auth_model["auth_state"]
         account = state[self.user_auth_state_key]
-        organizations = await admit(self._github(state["token_response"]), account["login"], self.whitelist)
-        identity = identify(account["login"], account["id"], organizations, self.whitelist, self.taken_ids)
+        organizations = await admit(self._github(state["token_response"]), account["login"], self.organizations)
+        identity = identify(account["login"], account["id"], organizations, self.organizations, self.taken_ids)
         state["identity"] = identity.to_dict()
         state["checked_at"] = time.time()
         return auth_model

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyterhub.spawner import Spawner, SpawnException
+from jupyterhub.spawner import SpawnException
 from jupyterhub.utils import url_path_join
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
@@ -16,6 +16,12 @@ from .identity import Identity
 from .lab import Lab, describe
 from .menu import Menu, NotOnMenuError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from jupyterhub.spawner import Spawner as _Base
+else:
+    # JupyterHub demands of each subclass of Spawner that it can stop and poll by itself; this one is mixed in.
+    from traitlets.config import LoggingConfigurable as _Base
 
 POLL_SECONDS = 0.1
 """How often a start looks whether the lab has died."""
@@ -38,8 +44,8 @@ class LabError(SpawnException):  # type: ignore[misc]
         self.message = self.jupyterhub_message = self.log_message = message
 
 
-class MemberSpawner(Spawner):  # type: ignore[misc]
-    """Base of the adapters; a subclass also inherits the spawner of its kind."""
+class MemberSpawner(_Base):  # type: ignore[misc]
+    """Mixed into the spawner of each kind, before it."""
 
     settings: Settings = AnyTrait(help="the hub's settings").tag(config=True)  # type: ignore[assignment]
 
