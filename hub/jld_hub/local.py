@@ -43,11 +43,16 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             return await super().start()
 
     async def make_folders(self, lab: Lab) -> None:
-        """Have the folders made, and a private one for sockets, which a network file system cannot hold."""
+        """Have the folders made, and local ones for sockets and for the links that stand for mounts."""
         await super().make_folders(lab)
-        runtime = self.runtime_dir
+        homes, runtime = self.settings.hub_homes_dir, self.runtime_dir
+        self.groups_dir.mkdir(parents=True, exist_ok=True)
+        for link in self.groups_dir.iterdir():
+            link.unlink()
+        for folder in lab.groups:
+            (self.groups_dir / Path(folder.target).name).symlink_to(homes / folder.source)
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.popen_kwargs |= {"cwd": self.settings.hub_homes_dir / lab.home.source, "umask": UMASK}
+        self.popen_kwargs |= {"cwd": homes / lab.home.source, "umask": UMASK}
         if os.geteuid() == 0:
             os.chown(runtime, lab.identity.uid, lab.identity.uid, follow_symlinks=False)
             self.popen_kwargs |= {
@@ -65,7 +70,7 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         return environment | {
             "PATH": f"{self.settings.hub_lab_python.parent}:{PATH}",
             "HOME": str(homes / self.lab.home.source),
-            "LAB_GROUPS_DIR": str(homes / "by-organization"),
+            "LAB_GROUPS_DIR": str(self.groups_dir),
             "LAB_RUNTIME_DIR": str(self.runtime_dir),
             "LAB_STACK_DIR": str(self.settings.hub_lab_stack_dir),
         }
@@ -88,6 +93,11 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
     def runtime_dir(self) -> Path:
         """Folder for this lab's sockets, short since a socket's path is limited to 107 bytes."""
         return self.settings.hub_runtime_dir / "labs" / str(self.lab.identity.uid if self.lab else 0)
+
+    @property
+    def groups_dir(self) -> Path:
+        """Folder with a link to each shared folder of this member, as /groups has mounts in a container."""
+        return self.settings.hub_runtime_dir / "groups" / self.runtime_dir.name
 
     @property
     def log_file(self) -> Path:

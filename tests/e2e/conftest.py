@@ -1,0 +1,44 @@
+"""The end-to-end suite: the same tests against every way to run the system."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from member import Lab, Member
+from stack import EmbeddedStack, Stack
+
+TARGETS = {"embedded": EmbeddedStack}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the caller choose the way to run."""
+    parser.addoption("--target", choices=sorted(TARGETS), default="embedded", help="which way to run is tested")
+    parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Start the system once for all tests."""
+    running = TARGETS[request.config.getoption("--target")]()
+    try:
+        running.up()
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture(scope="session")
+def alice(stack: Stack) -> Iterator[Member]:
+    """Sign alice in and start her lab."""
+    member = Member(stack.url, "alice")
+    member.sign_in()
+    page = member.start_lab()
+    assert page.status_code == 200, page.text
+    yield member
+    member.web.close()
+
+
+@pytest.fixture(scope="session")
+def lab(alice: Member) -> Lab:
+    """Speak to alice's lab."""
+    return Lab(alice)

@@ -1,0 +1,100 @@
+"""A member at a real browser. `--pictures=FOLDER` keeps what he sees, for the documentation."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from stack import Stack
+
+pytestmark = pytest.mark.browser
+
+Picture = Callable[[Page, str], None]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the distribution's Chromium."""
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a window of its own, with no cookies."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(60_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Picture:
+    """Keep a picture of a page where the caller asked for pictures."""
+    folder: Path | None = request.config.getoption("--pictures")
+
+    def keep(page: Page, name: str) -> None:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=folder / f"{name}.png")
+
+    return keep
+
+
+def sign_in(page: Page, stack: Stack, login: str) -> None:
+    """Sign in as a person does."""
+    page.goto(stack.url)
+    page.get_by_role("button", name="Sign in with GitHub").click()
+    page.get_by_role("button", name=login).click()
+
+
+def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> None:
+    """Sign in, pick an image, open a notebook on LSST_Stack, run a cell, and read the terminal's id."""
+    page.goto(stack.url)
+    expect(page.get_by_role("heading", name="Your own JupyterLab")).to_be_visible()
+    picture(page, "sign-in")
+    page.get_by_role("button", name="Sign in with GitHub").click()
+    picture(page, "github")
+    page.get_by_role("button", name="alice").click()
+
+    expect(page.get_by_text("Container Image Selector")).to_be_visible()
+    picture(page, "menu")
+    page.get_by_text("Experimental").click()
+    page.get_by_role("button", name="Start").click()
+
+    notebook = page.locator(".jp-LauncherCard[data-category=Notebook]", has_text="LSST_Stack")
+    expect(notebook).to_be_visible()
+    notebook.click()
+    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
+    cell.click()
+    page.keyboard.insert_text(
+        "import os, lsst.sphgeom\nprint(os.getuid(), os.getgroups())\nlsst.sphgeom.LonLat.fromDegrees(30, 45)"
+    )
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output").last).to_contain_text("LonLat", timeout=60_000)
+    picture(page, "lab")
+
+
+def test_notices_are_shown(page: Page, stack: Stack) -> None:
+    """Carol's lab shows which of her organizations are left out."""
+    sign_in(page, stack, "carol")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("left out").first).to_be_visible()
+
+
+def test_refusal(page: Page, stack: Stack, picture: Picture) -> None:
+    """Mallory reads who may enter and what to do."""
+    sign_in(page, stack, "mallory")
+    expect(page.get_by_role("heading", name="This account may not enter")).to_be_visible()
+    picture(page, "refusal")
+
+
+def test_posted_menu_with_another_image(page: Page, stack: Stack) -> None:
+    """A member who edits the menu in his browser gets the menu again, with the reason."""
+    sign_in(page, stack, "bob")
+    page.locator("input[name=image]").first.evaluate("input => input.value = 'evil/image:1'")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("this image is not offered")).to_be_visible()

@@ -1,0 +1,79 @@
+"""make up, status and down, as an operator types them (embedded only: they are that target's own)."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from member import Member
+from stack import CommandError, EmbeddedStack, Stack
+
+
+def test_second_up_finds_all_running(stack: Stack) -> None:
+    """A second `make up` says so within 3 s, and restarts nothing."""
+    before = stack.pid("hub")
+    begin = time.monotonic()
+    output = stack.make("up")
+    assert time.monotonic() - begin < 3
+    assert "running" in output
+    assert stack.pid("hub") == before
+
+
+def test_status_shows_each_part(stack: Stack) -> None:
+    """`make status` lists each part with its state."""
+    output = stack.make("status")
+    for part in ("github", "fileserver", "keepalive", "proxy", "hub"):
+        assert part in output
+
+
+def test_only_the_loopback_is_bound(stack: Stack) -> None:
+    """No socket of the stack listens on any other address."""
+    ours = set()
+    for pid in stack.processes():
+        with contextlib.suppress(OSError):
+            ours |= {str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in ours:
+                assert words[1].startswith("0100007F:"), line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("GITHUB_ORGANIZATION_WHITELIST", ""), ("LAB_CPU_LIMIT", "lots"), ("LAB_MEM_LIMIT", "much")]
+)
+def test_wrong_setting_is_shown(name: str, value: str) -> None:
+    """`make up` shows the hub's one line about a wrong setting, fails, and leaves nothing running."""
+    broken = EmbeddedStack(**{name: value})
+    try:
+        with pytest.raises(CommandError) as error:
+            broken.up()
+        assert f"{name}={value}: " in str(error.value)
+        assert not broken.processes()
+    finally:
+        broken.down()
+
+
+def test_down_leaves_no_process() -> None:
+    """`make down` ends labs and kernels too, also after hub and supervisord were killed with -9; twice is fine."""
+    own = EmbeddedStack()
+    try:
+        own.up()
+        member = Member(own.url, "alice")
+        member.sign_in()
+        assert member.start_lab().status_code == 200
+        os.kill(own.pid("hub"), signal.SIGKILL)
+        own.make("down")
+        assert not own.processes()
+        own.make("down")
+        own.up()
+        assert httpx.get(f"{own.url}/hub/health").is_success
+        supervisord = int((own.state / "run" / "supervisord.pid").read_text())
+        os.kill(supervisord, signal.SIGKILL)
+        own.make("down")
+        assert not own.processes()
+    finally:
+        own.down()

@@ -1,0 +1,75 @@
+"""What dies and comes back, and what stays."""
+
+import os
+import signal
+
+import httpx
+from member import Lab, Member
+from stack import Stack, until
+
+
+def test_kernel_outlives_the_hub(stack: Stack, alice: Member, lab: Lab) -> None:
+    """The hub is killed with -9 under a running kernel: the kernel counts on over its open websocket."""
+    with lab.kernel() as kernel:
+        kernel.run(
+            "import threading, time\ncount = 0\ndef go():\n    global count\n    while True:\n"
+            "        count += 1\n        time.sleep(0.01)\nthreading.Thread(target=go, daemon=True).start()"
+        )
+        before = int(kernel.run("count"))
+        hub = stack.pid("hub")
+        os.kill(hub, signal.SIGKILL)
+        assert int(kernel.run("count")) > before
+        until("the hub is back", stack.hub_is_ready)
+        assert stack.pid("hub") != hub
+        assert int(kernel.run("count")) > before
+        user = httpx.get(f"{stack.url}/hub/api/user", headers=lab.headers).json()
+        assert user["server"] == "/user/alice/"
+        assert "/hub/login" not in str(alice.web.get(f"{stack.url}/hub/home").url), "the session outlives the hub"
+
+
+def test_lab_stays_reachable_after_the_proxy_was_killed(stack: Stack, lab: Lab) -> None:
+    """The proxy is killed with -9: the hub gives it its routes again."""
+    os.kill(stack.pid("proxy"), signal.SIGKILL)
+    until("the lab answers through the new proxy", lambda: lab.api("GET", "status"), seconds=40)
+
+
+def test_stopped_lab_leaves_no_process(stack: Stack) -> None:
+    """Stopping a lab ends its server and its kernels."""
+    bob = Member(stack.url, "bob")
+    bob.sign_in()
+    before = set(stack.processes())
+    bob.start_lab()
+    lab = Lab(bob)
+    lab.api("POST", "kernels", json={"name": "LSST_Stack"})
+    assert set(stack.processes()) - before
+    bob.stop_lab()
+    until("the lab's processes have ended", lambda: not set(stack.processes()) - before)
+
+
+def test_removed_member_cannot_start(stack: Stack) -> None:
+    """Who has left the organization since he signed in gets no new lab."""
+    bob = Member(stack.url, "bob")
+    bob.sign_in()
+    with stack.github() as github:
+        github.delete("/members/bob/organizations/lsst").raise_for_status()
+        assert bob.web.get(f"{stack.url}/hub/spawn").status_code == 200
+        page = bob.start_lab()
+        assert page.status_code in (400, 403), page.text
+    assert "bob" not in [environment.get("JUPYTERHUB_USER") for environment in stack.processes().values()]
+
+
+def test_recycled_login_is_another_account(stack: Stack) -> None:
+    """A login that passes to another GitHub id gets an empty home, and not the old member's lab."""
+    old = Member(stack.url, "bob")
+    old.sign_in()
+    old.start_lab()
+    Lab(old).terminal("echo old > ~/letter")
+    with stack.github() as github:
+        github.put("/members/bob", json={"id": 8282828, "organizations": [{"organization": "lsst"}]}).raise_for_status()
+        new = Member(stack.url, "bob")
+        assert new.sign_in().status_code == 200
+        new.start_lab()
+        assert "No such file" in Lab(new).terminal("cat ~/letter")
+        assert Lab(new).terminal('basename "$HOME"') == "8282828"
+        new.stop_lab()
+    assert (stack.export / "homes" / "5252525" / "letter").read_text() == "old\n"

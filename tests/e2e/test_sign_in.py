@@ -1,0 +1,62 @@
+"""Who gets in, and what the others see."""
+
+import httpx
+from member import Member
+from stack import Stack
+
+
+def test_sign_in_page_names_the_organizations(stack: Stack) -> None:
+    """The first page says what this is, who may enter, and how."""
+    page = httpx.get(stack.url, follow_redirects=True)
+    assert page.status_code == 200
+    for text in ("jupyterlabdemo", "Sign in with GitHub", "lsst-sqre"):
+        assert text in page.text
+
+
+def test_member_sees_the_menu(stack: Stack) -> None:
+    """After signing in, a member sees the image menu with title and descriptions."""
+    page = Member(stack.url, "bob").sign_in()
+    assert page.status_code == 200
+    for text in ("Container Image Selector", "Recommended", "Experimental", "lsstsqre/jld-lab-py3:experimental"):
+        assert text in page.text
+
+
+def test_whitelisted_organization_on_the_second_page(stack: Stack) -> None:
+    """Carol has 35 organizations, and the one that counts is on GitHub's second page."""
+    assert "Container Image Selector" in Member(stack.url, "carol").sign_in().text
+
+
+def test_outsider_is_told_who_may_enter(stack: Stack) -> None:
+    """Mallory gets a page with the organizations and what to do, and no session."""
+    mallory = Member(stack.url, "mallory")
+    page = mallory.sign_in()
+    assert page.status_code == 403
+    for text in ("may not enter", "lsst-sqre", "lsst", "invite you"):
+        assert text in page.text
+    assert "/hub/login" in str(mallory.web.get(f"{stack.url}/hub/home").url)
+
+
+def test_unapproved_organization_is_named(stack: Stack) -> None:
+    """A member of an organization that has not approved the application reads who must approve it, and where."""
+    with stack.github() as github:
+        github.patch("/organizations/lsst", json={"approved": False}).raise_for_status()
+        page = Member(stack.url, "bob").sign_in()
+    assert page.status_code == 403
+    assert "/organizations/lsst/settings/oauth_application_policy" in page.text
+
+
+def test_an_outage_is_no_refusal(stack: Stack) -> None:
+    """While GitHub answers 500, a sign-in is told that GitHub does not answer."""
+    with stack.github() as github:
+        github.put("/outage", json={"kind": "500", "path": "/api/v3/user/orgs"}).raise_for_status()
+        page = Member(stack.url, "bob").sign_in()
+    assert page.status_code == 503
+    assert "GitHub does not answer" in page.text
+
+
+def test_cancelled_sign_in(stack: Stack) -> None:
+    """Who cancels at GitHub comes back to a page that says so, not to a failure."""
+    eve = Member(stack.url, "bob")
+    page = eve.web.get(f"{stack.url}/hub/oauth_callback?error=access_denied&state=x")
+    assert page.status_code == 400
+    assert "access_denied" in page.text

@@ -1,0 +1,178 @@
+"""A member at his browser, over plain HTTP: signs in, starts a lab, runs code."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+
+class _Forms(HTMLParser):
+    """Collects each form's action and its hidden fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append((values.get("action", ""), {}))
+        elif tag == "input" and values.get("type") == "hidden" and self.forms:
+            self.forms[-1][1][values["name"]] = values.get("value", "")
+
+
+def _form(page: httpx.Response) -> tuple[str, dict[str, str]]:
+    parser = _Forms()
+    parser.feed(page.text)
+    assert parser.forms, f"no form in {page.url}: {page.text[:500]}"
+    action, fields = parser.forms[0]
+    return urljoin(str(page.url), action), fields
+
+
+class Member:
+    """One member's browser.
+
+    Args:
+        url: Where the stack is.
+        login: GitHub login.
+    """
+
+    def __init__(self, url: str, login: str) -> None:
+        self.url = url
+        self.login = login
+        self.web = httpx.Client(follow_redirects=True, timeout=60)
+
+    def sign_in(self) -> httpx.Response:
+        """Go through GitHub and return the page on which the member ends."""
+        page = self.web.get(f"{self.url}/hub/oauth_login")
+        assert "/login/oauth/authorize" in str(page.url), page.text
+        action, fields = _form(page)
+        return self.web.post(action, data=fields | {"login": self.login})
+
+    def start_lab(self, image: str | None = None, **more: str) -> httpx.Response:
+        """Post the image menu and return the page on which the member ends."""
+        action, fields = _form(self.web.get(f"{self.url}/hub/spawn"))
+        picked = {"image": image} if image else {"image": "lsstsqre/jld-lab-py3:0.1.0"}
+        return self.web.post(action, data=fields | picked | more)
+
+    def token(self) -> str:
+        """Ask the hub for an API token of one's own, as its Token page does."""
+        answer = self.web.post(
+            f"{self.url}/hub/api/users/{self.login}/tokens",
+            headers={"X-XSRFToken": self.xsrf("/hub/"), "Referer": f"{self.url}/hub/token"},
+            json={"note": "test"},
+        )
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
+    def xsrf(self, path: str) -> str:
+        """Return the value that JupyterHub wants beside the cookie of a path."""
+        return next(c.value or "" for c in self.web.cookies.jar if c.name == "_xsrf" and c.path == path)
+
+    def stop_lab(self) -> httpx.Response:
+        """Stop the lab through the hub's API."""
+        return self.web.delete(
+            f"{self.url}/hub/api/users/{self.login}/server",
+            headers={"X-XSRFToken": self.xsrf("/hub/"), "Referer": f"{self.url}/hub/home"},
+        )
+
+
+class Lab:
+    """A member's running lab, spoken to with his token.
+
+    Args:
+        member: Who has signed in and started it.
+    """
+
+    def __init__(self, member: Member) -> None:
+        self.url = f"{member.url}/user/{member.login}"
+        self.headers = {"Authorization": f"token {member.token()}"}
+
+    def api(self, method: str, path: str, **arguments: Any) -> Any:
+        """Call the lab's REST API."""
+        answer = httpx.request(method, f"{self.url}/api/{path}", headers=self.headers, timeout=60, **arguments)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    @contextmanager
+    def kernel(self, name: str = "LSST_Stack") -> Iterator["Kernel"]:
+        """Start a kernel, and end it afterwards."""
+        kernel = self.api("POST", "kernels", json={"name": name})["id"]
+        try:
+            with self._socket(f"api/kernels/{kernel}/channels") as channels:
+                yield Kernel(channels)
+        finally:
+            self.api("DELETE", f"kernels/{kernel}")
+
+    def terminal(self, command: str) -> str:
+        """Run a command in a terminal and return what it printed."""
+        name = self.api("POST", "terminals")["name"]
+        # The marks are put together by the shell, so that the echo of the typed line has neither.
+        typed = f"A=jld; echo $A-begin; {command}; echo $A-end"
+        printed = ""
+        try:
+            with self._socket(f"terminals/websocket/{name}") as terminal:
+                terminal.send(json.dumps(["stdin", f"{typed}\r"]))
+                while "jld-end" not in printed:
+                    kind, *data = json.loads(terminal.recv(timeout=60))
+                    printed += data[0] if kind == "stdout" else ""
+        finally:
+            self.api("DELETE", f"terminals/{name}")
+        plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07", "", printed)
+        return plain.split("jld-begin", 1)[1].split("jld-end", 1)[0].strip()
+
+    def _socket(self, path: str) -> ClientConnection:
+        address = f"{self.url.replace('http', 'ws', 1)}/{path}"
+        return connect(address, additional_headers=self.headers, open_timeout=60, max_size=None)
+
+
+class Kernel:
+    """A kernel's channels.
+
+    Args:
+        channels: Its websocket; messages are as Jupyter's messaging protocol 5 has them.
+    """
+
+    def __init__(self, channels: ClientConnection) -> None:
+        self._channels = channels
+
+    def run(self, code: str, seconds: float = 90) -> str:
+        """Run a cell and return what it printed and its value.
+
+        Raises:
+            AssertionError: The cell raised; the text is the traceback.
+        """
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": "", "session": "test"}
+        self._channels.send(
+            json.dumps(
+                {
+                    "channel": "shell",
+                    "header": header | {"version": "5.3", "date": "2026-01-01T00:00:00Z"},
+                    "parent_header": {},
+                    "metadata": {},
+                    "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+                }
+            )
+        )
+        printed = ""
+        while True:
+            message = json.loads(self._channels.recv(timeout=seconds))
+            if message.get("parent_header", {}).get("msg_id") != header["msg_id"]:
+                continue
+            content = message["content"]
+            match message["msg_type"]:
+                case "stream":
+                    printed += content["text"]
+                case "execute_result":
+                    printed += content["data"]["text/plain"]
+                case "error":
+                    raise AssertionError("\n".join(content["traceback"]))
+                case "status" if content["execution_state"] == "idle":
+                    return printed.strip()

@@ -1,0 +1,158 @@
+"""A running stack, as a test sees it; one class per target, the same attributes in each."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class CommandError(Exception):
+    """A make target failed."""
+
+
+def until(what: str, check: Callable[[], T], seconds: float = 30) -> T:
+    """Return what a check returns as soon as it is true.
+
+    Args:
+        what: What is awaited, for the error.
+        check: May raise AssertionError, OSError or an httpx error while it is too early.
+        seconds: How long to wait at the most.
+
+    Raises:
+        AssertionError: It did not become true; the text has the last error.
+    """
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            if result := check():
+                return result
+        except (AssertionError, OSError, httpx.HTTPError) as error:
+            last = error
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what} (last: {last})")
+
+
+class EmbeddedStack:
+    """The embedded stack in a state folder and on ports of its own, beside one that may be running.
+
+    Attributes:
+        url: Where browsers go.
+        state: The state folder.
+        output: What the last `make` printed.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        # Labs run as other users, who must be able to pass.
+        self.state = Path(tempfile.mkdtemp(prefix="jld-e2e-", dir="/var/tmp"))
+        self.state.chmod(0o755)
+        self.port = _free_ports(6)
+        self.url = f"http://localhost:{self.port}"
+        self.output = ""
+        self.environment = os.environ | {
+            "EMBEDDED_STATE": str(self.state),
+            "EMBEDDED_PORT": str(self.port),
+            "GITHUB_ORGANIZATION_WHITELIST": "lsst-sqre,lsst",
+            "LAB_CONTAINER_NAMES": "lsstsqre/jld-lab-py3:0.1.0,lsstsqre/jld-lab-py3:experimental",
+            "LAB_CONTAINER_DESCS": "Recommended,Experimental",
+            **settings,
+        }
+
+    def make(self, *words: str, seconds: float = 300) -> str:
+        """Run a make target against this stack and return what it printed.
+
+        Raises:
+            CommandError: It failed; the text is its output.
+        """
+        done = subprocess.run(
+            ["make", "--no-print-directory", *words],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        self.output = done.stdout
+        if done.returncode:
+            raise CommandError(done.stdout)
+        return done.stdout
+
+    def up(self) -> None:
+        """Start it."""
+        self.make("up")
+
+    def down(self) -> None:
+        """Stop it and forget its state."""
+        self.make("down")
+        shutil.rmtree(self.state)
+
+    @property
+    def export(self) -> Path:
+        """Where the file server keeps homes and group folders."""
+        return self.state / "export"
+
+    def pid(self, part: str) -> int:
+        """Return the process id of a part, as supervisord knows it."""
+        for line in self.make("status").splitlines():
+            words = line.split()
+            if words and words[0] == part:
+                return next(int(word) for word in words[1:] if word.isdigit())
+        raise AssertionError(f"make status does not list {part}: {self.output}")
+
+    def processes(self) -> dict[int, dict[str, str]]:
+        """Return every process of this stack, by the mark in its environment, with that environment."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit():
+                    lines = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+                    environment = dict(line.split("=", 1) for line in lines if "=" in line)
+                    if environment.get("JLD_STATE") == str(self.state):
+                        found[int(entry.name)] = environment
+        return found
+
+    @contextlib.contextmanager
+    def github(self) -> Iterator[httpx.Client]:
+        """Change what the stand-in GitHub says; undone at the end."""
+        control = (self.state / "run").resolve() / "github.sock"
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(control)), base_url="http://github") as client:
+            try:
+                yield client
+            finally:
+                client.post("/reset").raise_for_status()
+
+    def hub_is_ready(self) -> bool:
+        """Tell whether the hub answers through the proxy."""
+        return httpx.get(f"{self.url}/hub/health", timeout=5).is_success
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of some neighbouring ports that nobody uses."""
+    for first in range(21000, 32000, 10):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no free ports")
+
+
+Stack = Any
+"""What tests take; EmbeddedStack is the only kind so far."""
