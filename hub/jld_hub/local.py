@@ -31,8 +31,8 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # -P keeps the working directory, which is the member's home, off the import path.
-        self.cmd = [str(self.settings.hub_lab_python), "-P", "-m", "jld_lab"]
+        # -I: the working directory is the member's home, and the server imports nothing from there.
+        self.cmd = [str(self.settings.hub_lab_python), "-I", "-m", "jld_lab"]
         self.env_keep = ["JLD_STATE"]
 
     async def start(self) -> Any:

@@ -12,6 +12,9 @@ from urllib.parse import urljoin
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+IMAGE = "lsstsqre/jld-lab-py3:0.1.0"
+"""An image of the menu that stack.py sets."""
+
 
 class _Forms(HTMLParser):
     """Collects each form's action and its hidden fields."""
@@ -56,11 +59,15 @@ class Member:
         action, fields = _form(page)
         return self.web.post(action, data=fields | {"login": self.login})
 
-    def start_lab(self, image: str | None = None, **more: str) -> httpx.Response:
-        """Post the image menu and return the page on which the member ends."""
-        action, fields = _form(self.web.get(f"{self.url}/hub/spawn"))
-        picked = {"image": image} if image else {"image": "lsstsqre/jld-lab-py3:0.1.0"}
-        return self.web.post(action, data=fields | picked | more)
+    def start_lab(self, image: str = IMAGE, menu: httpx.Response | None = None) -> httpx.Response:
+        """Post the image menu and return the page on which the member ends.
+
+        Args:
+            image: What to pick.
+            menu: The page with the menu, where it is open already.
+        """
+        action, fields = _form(menu or self.web.get(f"{self.url}/hub/spawn"))
+        return self.web.post(action, data=fields | {"image": image})
 
     def token(self) -> str:
         """Ask the hub for an API token of one's own, as its Token page does."""
@@ -71,6 +78,12 @@ class Member:
         )
         answer.raise_for_status()
         return str(answer.json()["token"])
+
+    def user(self) -> Any:
+        """Return what the hub tells the member about himself."""
+        answer = self.web.get(f"{self.url}/hub/api/user", headers={"X-XSRFToken": self.xsrf("/hub/")})
+        answer.raise_for_status()
+        return answer.json()
 
     def xsrf(self, path: str) -> str:
         """Return the value that JupyterHub wants beside the cookie of a path."""

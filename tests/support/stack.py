@@ -58,7 +58,7 @@ class EmbeddedStack:
         # Labs run as other users, who must be able to pass.
         self.state = Path(tempfile.mkdtemp(prefix="jld-e2e-", dir="/var/tmp"))
         self.state.chmod(0o755)
-        self.port = _free_ports(6)
+        self.port = free_ports(6)
         self.url = f"http://localhost:{self.port}"
         self.output = ""
         self.environment = os.environ | {
@@ -141,7 +141,7 @@ class EmbeddedStack:
         return httpx.get(f"{self.url}/hub/health", timeout=5).is_success
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """Return the first of some neighbouring ports that nobody uses."""
     for first in range(21000, 32000, 10):
         with contextlib.ExitStack() as stack:
