@@ -201,7 +201,7 @@ def place(names: Sequence[str], *, shared: bool) -> None:
         link, target = CHECKOUT / name, home / name.lstrip(".")
         if not blocked:
             continue
-        target.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         if link.resolve() == target:
             continue
         if link.is_symlink():

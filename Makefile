@@ -1,0 +1,58 @@
+# Each verb is one documented line; the work is done by the programs that they call.
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs ready test e2e e2e-browser lint format lock clean
+PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
+SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+EMBEDDED := .venv/bin/python -P -m jld_embedded
+CODE := hub lab fileserver dev bench tests
+
+help: ## print these verbs
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@echo "  suites: $(SUITES)"
+
+up: ready ## start the whole stack, or what of it does not run, and say where it is
+	@$(EMBEDDED) up
+
+down: ## end every process of the stack, labs too
+	@if [ -x .venv/bin/python ]; then $(EMBEDDED) down; else echo "nothing runs: there is no .venv"; fi
+
+status: ## show each part, since when it runs and whether it is ready
+	@if [ -x .venv/bin/python ]; then $(EMBEDDED) status; else echo "not running: there is no .venv"; exit 3; fi
+
+logs: ready ## follow the logs; service=hub (or lab) and member=alice choose
+	@$(EMBEDDED) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
+
+ready:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.13 is needed (Debian, Ubuntu: apt install python3 python3-venv)"; exit 1; fi
+	@$(PYTHON) dev/bootstrap.py
+
+test: ready ## run every suite but the end-to-end one
+	@.venv/bin/pytest tests --ignore=tests/e2e
+
+test-%: ready ## run one suite
+	@.venv/bin/pytest tests/$*
+
+e2e: ready ## run the end-to-end suite against a stack of its own
+	@.venv/bin/pytest tests/e2e --target=embedded -m "not browser"
+
+e2e-browser: ready ## run the end-to-end tests that use a browser
+	@command -v chromium >/dev/null || { echo "Chromium is needed (Debian: apt install chromium)"; exit 1; }
+	@.venv/bin/pytest tests/e2e --target=embedded -m browser
+
+lint: ready ## check style, format and types
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy $(wildcard $(CODE))
+
+format: ready ## put the code into form
+	@.venv/bin/ruff check --fix-only
+	@.venv/bin/ruff format
+
+lock: ready ## make the locks anew from the pyproject.toml files
+	@dev/lock
+
+clean: down ## remove what can be made again: homes, database and secrets stay
+	@for made in .venv .stack; do if [ -L $$made ]; then rm -rf "$$(readlink -f $$made)"; fi; rm -rf $$made || exit; done
+	@rm -rf hub/proxy/node_modules .mypy_cache .ruff_cache .pytest_cache
+	@if [ -d var ]; then rm -rf var/log var/programs var/supervisord.conf var/lock; fi
+	@find . -name __pycache__ -prune -exec rm -rf {} +

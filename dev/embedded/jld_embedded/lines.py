@@ -1,0 +1,42 @@
+"""Lines of logs, as people read them."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+
+def readable(line: str) -> str:
+    """Put a line of JSON in Logstash's v1 form on one readable line; another line stays as it is.
+
+    The last line of a traceback follows the message.
+    """
+    event = parse(line)
+    if event is None:
+        return line
+    who = event.get("member") or event.get("login") or event.get("user")
+    trace = str(event.get("stack_trace") or "").strip().splitlines()
+    parts = [
+        clock(str(event.get("@timestamp", ""))),
+        str(event.get("level", "")),
+        f"[{who}]" if isinstance(who, str) else "",
+        " ".join(str(event["message"]).split()),
+        f"({trace[-1].strip()})" if trace else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def parse(line: str) -> Mapping[str, object] | None:
+    """Read an event; None when a line holds none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "message" in event else None
+
+
+def clock(stamp: str) -> str:
+    """Give the local time of day of an ISO 8601 time."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    except ValueError:
+        return stamp

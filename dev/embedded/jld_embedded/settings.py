@@ -1,0 +1,74 @@
+"""Settings of the embedded stack: the only place that reads the environment and `.env`."""
+
+import os
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import BadSettingError
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+PREFIX = "EMBEDDED_"
+
+HIGHEST_PORT = 65530
+"""The base port leaves room for one port a service."""
+
+
+class Settings(BaseSettings):
+    """What may be set; a name here, in capitals and with EMBEDDED_ before it, is the variable."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    state: Path = Field(CHECKOUT / "var", description="folder that holds homes, databases, logs and secrets")
+    port: int = Field(8000, ge=1, le=HIGHEST_PORT, description="port to open in a browser; the next five are used too")
+    env_file: Path = Field(CHECKOUT / ".env", description="file of settings; the environment wins over it")
+
+
+def env_file() -> Path:
+    """Name the file of settings: EMBEDDED_ENV_FILE, else `.env` in the checkout.
+
+    Raises:
+        BadSettingError: where the one that is named is not there.
+    """
+    named = os.environ.get(f"{PREFIX}ENV_FILE")
+    if named and not Path(named).exists():
+        raise BadSettingError(f"{PREFIX}ENV_FILE", named, "a file that exists")
+    return Path(named) if named else CHECKOUT / ".env"
+
+
+def make_env_file() -> bool:
+    """Make `.env` from `.env.example` where there is none; it may come to hold a secret.
+
+    Returns:
+        Whether it was made.
+    """
+    file = env_file()
+    if file.exists():
+        return False
+    aside = file.with_name(".env.new")
+    aside.touch(0o600)
+    aside.write_text((CHECKOUT / ".env.example").read_text())
+    aside.replace(file)
+    return True
+
+
+def load() -> tuple[Settings, dict[str, str]]:
+    """Read the settings of the stack, and what the user has set for its services.
+
+    Returns:
+        The settings, and all variables of the file of settings and the environment, which wins.
+
+    Raises:
+        BadSettingError: for the first setting that cannot be used.
+    """
+    written = dotenv_values(env_file(), interpolate=False)
+    user = {name: value or "" for name, value in written.items()} | os.environ
+    try:
+        return Settings(_env_file=env_file()), user
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"{PREFIX}{first['loc'][0]}".upper()
+        raise BadSettingError(variable, user.get(variable, ""), first["msg"].removeprefix("Input ")) from error

@@ -1,0 +1,193 @@
+"""`make up`: start what does not run, and wait until all is ready."""
+
+import getpass
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import yaml
+
+from . import ports, processes, supervision
+from .errors import BadSettingError, ServiceError
+from .lines import readable
+from .readiness import obstacle
+from .services import Service, Stack
+from .settings import CHECKOUT, Settings
+from .state import State
+
+DEADLINE = 90.0
+"""Seconds until all must be ready; a slow machine needs 10."""
+
+
+def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
+    """Start the stack, or what of it does not run or has changed.
+
+    Raises:
+        EmbeddedError: where that is not possible; a stack that this call started is ended again.
+    """
+    state.make()
+    keep_user_secret(state, user)
+    with state.locked():
+        if (run := state.run()) and supervision.pid(run) is not None:
+            stack = Stack(settings, state, run, user)
+            watch = Watch(state, run, stack.services())
+            supervision.configure(state, run, stack.services())
+            changed = supervision.update(run)
+            say(f"changed or ended: {', '.join(changed)}" if changed else "all parts are running")
+            watch.wait(changed)
+        else:
+            stack = start(settings, state, user)
+    summary(stack)
+
+
+def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
+    """Start a stack where none runs; leave nothing behind when it does not come up."""
+    if left := processes.end(state.root):
+        say(f"ended {left} processes that an earlier start had left")
+    try:
+        run = state.make_run()
+        stack = Stack(settings, state, run, user)
+        services = stack.services()
+        ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))})
+        supervision.configure(state, run, services)
+        watch = Watch(state, run, services)
+        watch.supervisor = supervision.start(state, stack.environment((), {}))
+        watch.wait([service.name for service in services])
+    except BaseException:
+        processes.end(state.root)
+        state.remove_run()
+        raise
+    return stack
+
+
+def down(state: State) -> None:
+    """End every process of the stack, labs too."""
+    ended = 0
+    if state.root.is_dir():
+        with state.locked():
+            ended = processes.end(state.root)
+            state.remove_run()
+    say(f"ended {ended} processes" if ended else "nothing runs")
+
+
+def keep_user_secret(state: State, user: Mapping[str, str]) -> None:
+    """Put the secret of the user's OAuth application into a file, where the hub takes it from.
+
+    Raises:
+        BadSettingError: where an application is named without its secret.
+    """
+    if not user.get("GITHUB_CLIENT_ID"):
+        return
+    if secret := user.get("GITHUB_CLIENT_SECRET"):
+        state.keep_secret("github_client_secret", secret)
+    elif not user.get("GITHUB_CLIENT_SECRET_FILE"):
+        raise BadSettingError("GITHUB_CLIENT_SECRET", "", "the secret of the application that GITHUB_CLIENT_ID names")
+
+
+class Watch:
+    """Looks on while services start."""
+
+    def __init__(self, state: State, run: Path, services: list[Service]) -> None:
+        """Remember where each log ends now: what follows is of this start."""
+        self.state = state
+        self.run = run
+        self.waiting = {service.name: service for service in services}
+        self.begun = time.monotonic()
+        self.sizes = {name: self.log(name).stat().st_size if self.log(name).exists() else 0 for name in self.waiting}
+        self.pids: dict[str, int] = {}
+        self.supervisor: subprocess.Popen[bytes] | None = None
+
+    def log(self, name: str) -> Path:
+        """Name the log of a service."""
+        return self.state.log / f"{name}.log"
+
+    def wait(self, news: Collection[str]) -> None:
+        """Wait until all services are ready, and say so of those that are news.
+
+        Raises:
+            ServiceError: where one ended, or the time is over.
+        """
+        obstacles: dict[str, str] = {}
+        while True:
+            self.check()
+            for name, service in list(self.waiting.items()):
+                if why := obstacle(service):
+                    obstacles[name] = why
+                    continue
+                del self.waiting[name]
+                if name in news:
+                    say(f"  {name:11}ready after {time.monotonic() - self.begun:4.1f} s")
+            if not self.waiting:
+                return
+            if time.monotonic() - self.begun > DEADLINE:
+                why = "; ".join(f"{name}: {obstacles[name]}" for name in self.waiting)
+                raise ServiceError(f"not ready after {DEADLINE:.0f} s: {why} (see make logs)")
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """See that supervisord and every service is alive, and the one that was started first."""
+        if self.supervisor and self.supervisor.poll() is not None:
+            raise ServiceError(f"supervisord ended: {last_line(self.state.log / 'supervisord.err', 0)}")
+        try:
+            listed = supervision.control(self.run).getAllProcessInfo()
+        except OSError:
+            return  # it does not listen yet
+        for process in listed:
+            name, pid = process["name"], process["pid"]
+            # At supervisord's own start nothing was started yet; a second process id means that the first one ended.
+            if not process["start"] or (pid and self.pids.setdefault(name, pid) == pid):
+                continue
+            said = last_line(self.log(name), self.sizes.get(name, 0)) or "wrote nothing"
+            raise ServiceError(f"{name} ended: {said}", process["exitstatus"])
+
+
+def last_line(path: Path, start: int) -> str:
+    """Read the last line of a log that holds anything, from a position on."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return readable(lines[-1]) if lines else ""
+
+
+def say(text: str) -> None:
+    """Print a line at once: people watch this."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def summary(stack: Stack) -> None:
+    """Tell where to go, who can sign in, and what this is not."""
+    say(f"\nopen {stack.public_url}\n")
+    if stack.standin:
+        say("sign in at the stand-in GitHub as")
+        for line in people(stack.user):
+            say(f"  {line}")
+    else:
+        say(f"sign in at {stack.user.get('GITHUB_URL') or 'https://github.com'}")
+    say(f"state in {stack.state.root}; see also make status, make logs, make down")
+    if os.geteuid() != 0:
+        say(f"not started by root: every lab runs as you ({getpass.getuser()}), with no separation between members")
+    say("for a machine of your own: whoever uses it reaches all ports, and labs are not kept from them")
+
+
+def people(user: Mapping[str, str]) -> list[str]:
+    """List who can sign in at the stand-in, and who is refused, from its file of members."""
+    path = Path(user.get("STANDIN_MEMBERS_FILE") or CHECKOUT / "dev/github/jld_github/members.yaml")
+    known = yaml.safe_load(path.read_text())
+    hidden = {entry["login"].lower() for entry in known["organizations"] if not entry.get("approved", True)}
+    enter = {name.strip().lower() for name in user.get("GITHUB_ORGANIZATION_WHITELIST", "").split(",")} - hidden
+    lines = []
+    for member in known["members"]:
+        names = [entry if isinstance(entry, str) else entry["organization"] for entry in member["organizations"]]
+        shown = [name for name in names if name.lower() in enter]
+        others = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        lines.append(
+            f"{member['login']:10}{', '.join(shown)}{others}" if shown else f"{member['login']:10}(will be refused)"
+        )
+    return lines
