@@ -83,7 +83,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def configuration() -> dict[str, str]:
-    """Settings beside those that every test has; a test's own parametrization replaces them."""
+    """Settings that a test parametrizes."""
     return {}
 
 
@@ -95,8 +95,7 @@ async def standin(configuration: dict[str, str], tmp_path_factory: pytest.TempPa
     settings = Settings(
         client_secret=SECRET,
         public_url=url,
-        callback_url=CALLBACK,
-        **configuration,  # type: ignore[arg-type]
+        **({"callback_url": CALLBACK} | configuration),  # type: ignore[arg-type]
     )
     path = tmp_path_factory.mktemp("s") / "control"
     clock = Clock()

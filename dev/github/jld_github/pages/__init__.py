@@ -27,9 +27,15 @@ def render(template: str, status: int, *, form_targets: str = "'none'", **values
         form_targets: where a form may lead, as the source list of CSP's form-action.
         **values: what the template shows.
     """
-    policy = (
-        f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action {form_targets}"
-    )
+    rules = {
+        "default-src": "'none'",
+        "style-src": "'self'",
+        "img-src": "data:",  # the empty icon
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+        "form-action": form_targets,
+    }
+    policy = "; ".join(f"{name} {sources}" for name, sources in rules.items())
     return web.Response(
         status=status,
         text=_templates.get_template(template).render(values),
