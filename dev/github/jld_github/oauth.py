@@ -165,11 +165,12 @@ def matches(redirect_uri: str, registered: str) -> bool:
     path = unquote(asked.path)
     return (
         asked.scheme == known.scheme
+        and re.fullmatch(r"[\w.:-]+", host, re.ASCII) is not None
         and (host == known_host or host.endswith(f".{known_host}"))
         and (loopback or ports[0] == ports[1])
         and (path == known.path or path.startswith(known.path.rstrip("/") + "/"))
         and not {".", ".."} & set(path.split("/"))
-        and not re.search(r"[\s\\#@]", redirect_uri)
+        and not re.search(r"[\x00-\x20\x7f\s\\#@]", redirect_uri)
     )
 
 

@@ -58,6 +58,14 @@ async def test_sign_in(standin: StandIn) -> None:
     assert parameters(answer)["state"] == state
 
 
+@pytest.mark.parametrize("state", ["\x00\r\nSet-Cookie: x", "\u2028ü", "%00%0d%0a", "x" * 5000])
+async def test_strange_state(standin: StandIn, state: str) -> None:
+    """Whatever the state is, it comes back as it went, and becomes no header."""
+    answer = await standin.choose(await standin.open_page(state=state), login="alice")
+    assert parameters(answer)["state"] == state
+    assert "Set-Cookie" not in answer.headers
+
+
 async def test_cancel(standin: StandIn) -> None:
     """Cancel leads back with access_denied."""
     answer = parameters(await standin.choose(await standin.open_page(), cancel="1"))
@@ -119,6 +127,9 @@ async def test_redirect_uri_mismatch(standin: StandIn) -> None:
         ("http://evil.example\\@example.org/path", "http://example.org/path", False),
         ("http://example.org:port/path", "http://example.org/path", False),
         ("http://example.org/path#fragment", "http://example.org/path", False),
+        ("http://a;b.example.org/path", "http://example.org/path", False),
+        ("http://example.org/path/\x00", "http://example.org/path", False),
+        ("http://example.org/path/\n", "http://example.org/path", False),
         ("javascript:alert(1)", "http://example.org/path", False),
         ("http://localhost:9000/path", "http://localhost:8000/path", False),
         ("http://127.0.0.1:9000/path", "http://127.0.0.1:8000/path", True),
