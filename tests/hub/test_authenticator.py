@@ -13,6 +13,7 @@ from jld_hub.github import GitHubUnavailableError, TokenRevokedError
 from jld_hub.identity import UnusableIdError
 from jupyterhub import crypto, orm, roles
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.objects import Hub
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import UserDict
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
@@ -180,7 +181,7 @@ async def test_the_dict_makes_the_account(authenticator: MemberAuthenticator, gi
     session = orm.new_session_factory("sqlite:///:memory:")()
     for role in roles.get_default_roles():
         roles.create_role(session, role)
-    settings = {"db": session, "authenticator": authenticator, "spawner_class": Spawner, "base_url": "/"}
+    settings = {"db": session, "authenticator": authenticator, "spawner_class": Spawner, "base_url": "/", "hub": Hub()}
     settings["users"] = UserDict(lambda: session, settings)
     request = HTTPServerRequest(
         start_line=RequestStartLine("GET", "/hub/oauth_callback", "HTTP/1.1"),
