@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import stock
-from member import Member
+from member import Member, follow_start
 from stack import EmbeddedStack, until
 
 
@@ -119,10 +119,7 @@ def measure(login: str, web: httpx.Client, click: Callable[[], httpx.Response]) 
     watch = Watch(login, _processes())
     watch.start()
     clicked = time.monotonic()
-    page = click()
-    while "/spawn-pending/" in str(page.url):
-        time.sleep(0.05)  # the page itself waits for an event of the hub's; this is as quick
-        page = web.get(page.url)
+    page = follow_start(web, click())
     usable = time.monotonic()
     watch.stopped.set()
     watch.join()

@@ -28,8 +28,8 @@ def test_cell_in_the_stack(lab: Lab) -> None:
 def test_only_the_stack_kernel_is_offered(lab: Lab) -> None:
     """LSST_Stack is the kernel, and the default."""
     kernels = lab.api("GET", "kernelspecs")
-    assert kernels["default"] == "LSST_Stack"
-    assert list(kernels["kernelspecs"]) == ["LSST_Stack"]
+    assert list(kernels["kernelspecs"]) == [kernels["default"]]
+    assert kernels["kernelspecs"][kernels["default"]]["spec"]["display_name"] == "LSST_Stack"
 
 
 @pytest.mark.root

@@ -39,6 +39,26 @@ def _form(page: httpx.Response) -> tuple[str, dict[str, str]]:
     return urljoin(str(page.url), action), fields
 
 
+def follow_start(web: httpx.Client, page: httpx.Response) -> httpx.Response:
+    """Do what the page of a pending start does: wait for the hub's event that says ready, then load it again.
+
+    Args:
+        web: The browser.
+        page: Where it has come after the click.
+    """
+    while "/hub/spawn-pending/" in str(page.url):
+        found = re.search(r'new EventSource\("([^"]+)"', page.text)
+        assert found, page.text
+        with web.stream("GET", urljoin(str(page.url), found[1].replace("&amp;", "&"))) as events:
+            for line in events.iter_lines():
+                event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                assert not event.get("failed"), event
+                if event.get("ready"):
+                    break
+        page = web.get(page.url)
+    return page
+
+
 class Member:
     """One member's browser.
 
@@ -67,7 +87,7 @@ class Member:
             menu: The page with the menu, where it is open already.
         """
         action, fields = _form(menu or self.web.get(f"{self.url}/hub/spawn"))
-        return self.web.post(action, data=fields | {"image": image})
+        return follow_start(self.web, self.web.post(action, data=fields | {"image": image}))
 
     def token(self) -> str:
         """Ask the hub for an API token of one's own, as its Token page does."""

@@ -128,13 +128,19 @@ class EmbeddedStack:
 
     @contextlib.contextmanager
     def github(self) -> Iterator[httpx.Client]:
-        """Change what the stand-in GitHub says; undone at the end."""
+        """Change what the stand-in GitHub says; undone at the end, without ending anybody's session."""
         control = (self.state / "run").resolve() / "github.sock"
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(control)), base_url="http://github") as client:
+            before = client.get("/state").raise_for_status().json()
             try:
                 yield client
             finally:
-                client.post("/reset").raise_for_status()
+                client.delete("/outage").raise_for_status()
+                for organization in before["organizations"]:
+                    approval = {"approved": organization["approved"]}
+                    client.patch(f"/organizations/{organization['login']}", json=approval).raise_for_status()
+                for member in before["members"]:
+                    client.put(f"/members/{member.pop('login')}", json=member).raise_for_status()
 
     def hub_is_ready(self) -> bool:
         """Tell whether the hub answers through the proxy."""
