@@ -1,6 +1,6 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs ready test e2e e2e-browser lint format lock clean
+.PHONY: help up down status logs ready test e2e e2e-browser lint format docs lock clean
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 EMBEDDED := .venv/bin/python -P -m jld_embedded
@@ -47,6 +47,9 @@ lint: ready ## check style, format and types
 format: ready ## put the code into form
 	@.venv/bin/ruff check --fix-only
 	@.venv/bin/ruff format
+
+docs: ready ## write docs/configuration.md from the settings
+	@.venv/bin/python dev/configuration.py
 
 lock: ready ## make the locks anew from the pyproject.toml files
 	@dev/lock
