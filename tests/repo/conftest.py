@@ -1,0 +1,50 @@
+"""What the tests of the repository's contracts share: its files."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# For dev.configuration, a program that is in no package; last, so that no folder can shadow a library.
+sys.path.append(str(ROOT))
+
+
+def git(*arguments: str) -> str:
+    """Ask git about the checkout, also where it belongs to another user."""
+    command = ["git", "-c", "safe.directory=*", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="session")
+def files() -> list[str]:
+    """List the checkout's files as git knows them or would add them, relative to its root."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return sorted({name for name in listed if name and (ROOT / name).is_file()})
+
+
+@pytest.fixture(scope="session")
+def texts(files: list[str]) -> dict[str, str]:
+    """Read the files that are text."""
+    found = {}
+    for name in files:
+        try:
+            found[name] = (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def modules(texts: dict[str, str]) -> dict[str, ast.Module]:
+    """Parse the Python files."""
+    return {name: ast.parse(text, name) for name, text in texts.items() if name.endswith(".py")}
+
+
+@pytest.fixture(scope="session")
+def messages() -> list[str]:
+    """Read the message of every commit, with its author and committer."""
+    return git("log", "-z", "--format=%h %an <%ae> %cn <%ce>%n%B").split("\0")
