@@ -30,7 +30,9 @@ async def run() -> None:
         CannotListenError: the address cannot be had.
     """
     settings = KeepaliveSettings.load()
-    await service.serve(Keepalive(settings).application(), settings.host, settings.port, "KEEPALIVE_PORT")
+    await service.serve(
+        Keepalive(settings).application(), settings.keepalive_host, settings.keepalive_port, "KEEPALIVE_PORT"
+    )
 
 
 class WriteError(Exception):
@@ -88,7 +90,7 @@ class Keepalive:
         while True:
             begin = time.monotonic()
             await self._pass()
-            await asyncio.sleep(max(0, begin + self._settings.interval - time.monotonic()))
+            await asyncio.sleep(max(0, begin + self._settings.keepalive_interval - time.monotonic()))
 
     async def _pass(self) -> None:
         begin = time.monotonic()
@@ -97,13 +99,13 @@ class Keepalive:
         except WriteError as error:
             self._trouble = str(error)
             self._failures.labels(self._trouble).inc()
-            _log.warning("no keepalive in %s: %s", self._settings.path, error)
+            _log.warning("no keepalive in %s: %s", self._settings.keepalive_path, error)
             return
         self._alive_at = time.monotonic()
         self._success.set_to_current_time()
         self._seconds.observe(self._alive_at - begin)
         if self._trouble:
-            _log.info("keepalive in %s works", self._settings.path, extra={"sequence": sequence})
+            _log.info("keepalive in %s works", self._settings.keepalive_path, extra={"sequence": sequence})
         self._trouble, self._written = None, True
 
     async def _write(self) -> int:
@@ -116,10 +118,10 @@ class Keepalive:
             raise WriteError("stuck")
         try:
             self._child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "jld_fileserver.heartbeat", str(self._settings.path),
+                sys.executable, "-m", "jld_fileserver.heartbeat", str(self._settings.keepalive_path),
                 stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
             )  # fmt: skip
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(self._settings.keepalive_timeout):
                 output, errors = await self._child.communicate()
         except TimeoutError as error:
             raise WriteError("timeout") from error
@@ -155,7 +157,7 @@ class Keepalive:
         )
 
     def _is_recent(self) -> bool:
-        return time.monotonic() - self._alive_at <= self._settings.max_age
+        return time.monotonic() - self._alive_at <= self._settings.keepalive_max_age
 
     async def _health(self, _: web.Request) -> web.Response:
         return self._report(good=self._is_recent())

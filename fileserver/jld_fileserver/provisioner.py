@@ -36,10 +36,12 @@ async def run() -> None:
         CannotListenError: the address cannot be had.
     """
     settings = ProvisionerSettings.load()
-    provisioner = Provisioner(Export(settings.export), settings.token.get_secret_value())
+    provisioner = Provisioner(Export(settings.fileserver_export), settings.fileserver_token.get_secret_value())
     if not provisioner.export.is_root:
         _log.warning("not root: all folders will belong to the caller, uid %d", os.geteuid())
-    await service.serve(provisioner.application(), settings.host, settings.port, "FILESERVER_PORT")
+    await service.serve(
+        provisioner.application(), settings.fileserver_host, settings.fileserver_port, "FILESERVER_PORT"
+    )
 
 
 class Provisioner:

@@ -35,7 +35,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """What the settings of both programs share: how they are read and how they are refused."""
+    """How the settings of both programs are read; a field's name, in capitals, is the variable."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
@@ -51,23 +51,22 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
         field = str(first["loc"][0])
-        variable = cls._variable(field)
-        right = "required" if first["type"] == "missing" else first["msg"]
+        variable = field.upper()
         value = os.environ.get(variable, "")
-        if cls.model_fields[field].annotation is SecretStr and value:
-            value = "(hidden)"
-        raise BadSettingError(variable, value, right.removeprefix("Input ").removeprefix("Value error, "))
-
-    @classmethod
-    def _variable(cls, field: str) -> str:
-        return f"{cls.model_config['env_prefix']}{field}".upper()
+        right = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        if first["type"] == "missing":
+            right = "required"
+        if cls.model_fields[field].annotation is SecretStr:
+            file = os.environ.get(f"{variable}_FILE")
+            variable, value = (f"{variable}_FILE", file) if file else (variable, value and "(hidden)")
+        raise BadSettingError(variable, value, right)
 
     @classmethod
     def _secrets_from_files(cls) -> dict[str, Any]:
         """Read each secret whose NAME_FILE is set; an empty variable counts as unset."""
         secrets: dict[str, Any] = {}
         for field, info in cls.model_fields.items():
-            variable = cls._variable(field)
+            variable = field.upper()
             file = os.environ.get(f"{variable}_FILE")
             if info.annotation is not SecretStr or not file:
                 continue
@@ -84,12 +83,12 @@ class Settings(BaseSettings):
 class ProvisionerSettings(Settings):
     """Settings of the provisioner."""
 
-    model_config = SettingsConfigDict(env_prefix="FILESERVER_")
-
-    host: Host = "0.0.0.0"  # noqa: S104 a container is reached through its own address
-    port: Port = Field(8083, description="port to listen on; 0 takes a free one")
-    export: Folder = Field(Path("/export"), description="folder that is exported, below which homes are made")
-    token: Annotated[SecretStr, AfterValidator(_bearer)] = Field(
+    fileserver_host: Host = "0.0.0.0"  # noqa: S104 a container is reached through its own address
+    fileserver_port: Port = Field(8083, description="port to listen on; 0 takes a free one")
+    fileserver_export: Folder = Field(
+        Path("/export"), description="folder that is exported, below which homes are made"
+    )
+    fileserver_token: Annotated[SecretStr, AfterValidator(_bearer)] = Field(
         description="bearer token that the hub presents, at least 16 characters"
     )
 
@@ -97,24 +96,24 @@ class ProvisionerSettings(Settings):
 class KeepaliveSettings(Settings):
     """Settings of the keepalive writer."""
 
-    model_config = SettingsConfigDict(env_prefix="KEEPALIVE_")
-
-    host: Host = "0.0.0.0"  # noqa: S104 as above
-    port: Port = Field(8084, description="port to listen on; 0 takes a free one")
-    path: Folder = Field(Path("/keepalive"), description="folder on the share to write to; it must exist")
-    interval: Seconds = Field(60, description="time between the starts of two writes, in seconds")
-    timeout: Seconds = Field(30, description="time one write may take, in seconds")
-    max_age: Seconds = Field(
-        default_factory=lambda data: 3 * data["interval"],
+    keepalive_host: Host = "0.0.0.0"  # noqa: S104 as above
+    keepalive_port: Port = Field(8084, description="port to listen on; 0 takes a free one")
+    keepalive_path: Folder = Field(Path("/keepalive"), description="folder on the share to write to; it must exist")
+    keepalive_interval: Seconds = Field(60, description="time between the starts of two writes, in seconds")
+    keepalive_timeout: Seconds = Field(30, description="time one write may take, in seconds")
+    keepalive_max_age: Seconds = Field(
+        default_factory=lambda data: 3 * data["keepalive_interval"],
         description="age of the last success at which health turns red, in seconds; "
         "default: three times KEEPALIVE_INTERVAL",
     )
 
     @model_validator(mode="after")
     def _age_above_interval(self) -> Self:
-        if self.max_age <= self.interval:
+        if self.keepalive_max_age <= self.keepalive_interval:
             # Not a ValueError: pydantic would not say which of the two fields it is about.
             raise BadSettingError(
-                "KEEPALIVE_MAX_AGE", f"{self.max_age:g}", f"should be above KEEPALIVE_INTERVAL ({self.interval:g})"
+                "KEEPALIVE_MAX_AGE",
+                f"{self.keepalive_max_age:g}",
+                f"should be above KEEPALIVE_INTERVAL ({self.keepalive_interval:g})",
             )
         return self
