@@ -25,8 +25,15 @@ TARGETS = dict(re.findall(r"^([A-Za-z][\w%.-]*):(?!=)([^#\n]*(?:##[^\n]*)?)", MA
 
 def commands(text: str) -> set[str]:
     """Find the verbs of `make` that a text tells a reader to type, in code only."""
-    code = re.findall(r"^```.*?^```|`[^`\n]+`|^ {4}.*$", text, re.MULTILINE | re.DOTALL)
-    return {verb for part in code for verb in re.findall(r"\bmake ((?!-)[a-z][a-z0-9-]*)(?![\w<%])", part)}
+    code = re.findall(r"^```.*?^```|`[^`\n]+`|^ {4}(?:\$ |[^\n]*&& )?make [^\n]*", text, re.MULTILINE | re.DOTALL)
+    return {verb for part in code for verb in re.findall(r"\bmake ((?!-)[a-z][a-z0-9-]*)(?![\w<%-])", part)}
+
+
+def test_commands_are_seen() -> None:
+    """The check of commands sees a verb wherever a reader would copy it from, and no prose."""
+    code = "    git clone x && make one\n\nor `make two service=hub`:\n\n```sh\nmake three\n```\n"
+    prose = "Make sure to make hay.\n    and make sure that `make test-<suite>` is no verb\n"
+    assert commands(f"{prose}\n{code}\n{prose}") == {"one", "two", "three"}
 
 
 def exists(verb: str) -> bool:
