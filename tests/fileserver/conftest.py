@@ -50,11 +50,13 @@ class Program:
     Args:
         process: the process.
         log: the file that its standard output goes to.
+        http: what asks it.
     """
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Path, http: httpx.Client) -> None:
         self.process = process
         self._log = log
+        self._http = http
 
     def events(self) -> list[dict[str, Any]]:
         """Parse the log written so far; each line must be one JSON object."""
@@ -66,7 +68,7 @@ class Program:
 
     def get(self, path: str) -> httpx.Response:
         """Ask it."""
-        return httpx.get(f"http://127.0.0.1:{self.port()}{path}", timeout=5)
+        return self._http.get(f"http://127.0.0.1:{self.port()}{path}")
 
     def metric(self, sample: str) -> float:
         """Give one of its figures, 0 when it has none of that name."""
@@ -111,9 +113,16 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """Give one HTTP client for all: making one takes longer than a request."""
+    with httpx.Client(timeout=5) as client:
+        yield client
+
+
 @pytest.fixture
 def run(
-    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path, wait_until: Callable[..., None]
+    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path, http: httpx.Client, wait_until: Callable[..., None]
 ) -> Callable[..., Program]:
     """Give a function that starts a program on a free port and waits until it listens."""
 
@@ -121,7 +130,7 @@ def run(
         prefix = {"provisioner": "FILESERVER", "keepalive": "KEEPALIVE"}[name]
         before = len(list(tmp_path.glob("log-*")))
         process = launch(name, **{f"{prefix}_HOST": "127.0.0.1", f"{prefix}_PORT": 0}, **settings)
-        program = Program(process, tmp_path / f"log-{before}")
+        program = Program(process, tmp_path / f"log-{before}", http)
         wait_until(lambda: program.port() or process.poll() is not None, f"{name} listens")
         assert process.poll() is None, process.communicate()[1]
         return program

@@ -9,18 +9,17 @@ from typing import Any
 
 import httpx
 import pytest
+from jld_fileserver.__main__ import main
 
 Launch = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nfs"], ["provisioner", "keepalive"]])
-def test_usage(arguments: list[str]) -> None:
+def test_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Anything but the name of one program ends with a line of usage."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "jld_fileserver", *arguments], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 64
-    assert answer.stderr == "usage: python -m jld_fileserver provisioner|keepalive\n"
+    monkeypatch.setattr(sys, "argv", ["jld_fileserver", *arguments])
+    assert main() == 64
+    assert capsys.readouterr().err == "usage: python -m jld_fileserver provisioner|keepalive\n"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +52,14 @@ def test_busy_port(launch: Launch, token: str, tmp_path: Path, program: str, pre
     )
 
 
-def test_provisioner(run: Callable[..., Any], export: Path, token: str, tmp_path: Path) -> None:
+def test_provisioner(run: Callable[..., Any], http: httpx.Client, export: Path, token: str, tmp_path: Path) -> None:
     """The provisioner serves, ends cleanly on SIGTERM, and logs calls but neither probes nor tokens."""
     file = tmp_path / "token"
     file.write_text(token)
     program = run("provisioner", FILESERVER_EXPORT=export, FILESERVER_TOKEN_FILE=file)
     url = f"http://127.0.0.1:{program.port()}/v1/homes/4242424"
     for given, status in ((token, 201), ("a-wrong-token", 401)):
-        answer = httpx.put(url, json={"login": "alice"}, headers={"Authorization": f"Bearer {given}"})
+        answer = http.put(url, json={"login": "alice"}, headers={"Authorization": f"Bearer {given}"})
         assert answer.status_code == status
     for probe in ("/healthz", "/readyz", "/metrics"):
         assert program.get(probe).status_code == 200
