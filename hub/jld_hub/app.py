@@ -17,6 +17,9 @@ HERE = Path(__file__).parent
 REFRESH_SECONDS = 300
 """How old a check of a signed-in member may be before the next page asks GitHub again."""
 
+ROUTES_SECONDS = 5
+"""How long a restarted proxy may be without routes; a look is one request to the proxy."""
+
 START_SECONDS = 120
 """What a lab may take to start; an unpulled image needs an operator's attention before that."""
 
@@ -53,7 +56,9 @@ def configure(settings: Settings) -> Config:
     hub.cookie_secret = bytes.fromhex(settings.hub_cookie_secret.get_secret_value())
     c.CryptKeeper.keys = [bytes.fromhex(settings.hub_crypt_key.get_secret_value())]
 
-    # Proxy and labs live on while the hub is away.
+    # Proxy and labs live on while the hub is away. A proxy that was restarted has lost its routes; with each look
+    # at the labs' activity the hub compares them with its own list and puts them back.
+    hub.last_activity_interval = ROUTES_SECONDS
     hub.cleanup_proxy = hub.cleanup_servers = False
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = settings.hub_proxy_api_url
@@ -64,6 +69,7 @@ def configure(settings: Settings) -> Config:
     hub.template_vars = {"organizations": settings.github_organization_whitelist}
 
     hub.authenticator_class = MemberAuthenticator
+    c.Authenticator.any_allow_config = True  # MemberAuthenticator decides by itself
     c.Authenticator.enable_auth_state = True
     c.Authenticator.auth_refresh_age = REFRESH_SECONDS
     c.Authenticator.refresh_pre_spawn = c.Authenticator.auth_refresh_strict = True

@@ -7,7 +7,7 @@ import stat
 import httpx
 import pytest
 from member import Lab, Member
-from stack import Stack
+from stack import CHECKOUT, Stack
 
 
 def test_lab_page(alice: Member) -> None:
@@ -69,7 +69,8 @@ def test_members_share_their_organizations_folder(stack: Stack, lab: Lab) -> Non
     lab.terminal("echo from alice > ~/groups/lsst/note; echo secret > ~/private")
     assert other.terminal("cat ~/groups/lsst/note") == "from alice"
     assert "Permission denied" in other.terminal(f"cat {stack.export}/homes/4242424/private")
-    assert "Permission denied" in other.terminal("ls ~/groups/lsst-sqre/")
+    assert other.terminal("ls ~/groups/") == "lsst"
+    assert "Permission denied" in other.terminal(f"ls {stack.export}/groups/1508001")
     assert (stack.export / "groups" / "3050001" / "note").stat().st_gid == 3050001
     assert bob.stop_lab().status_code in (202, 204)
 
@@ -82,7 +83,7 @@ def test_lab_knows_nothing_of_the_hubs_secrets(stack: Stack, lab: Lab) -> None:
     with lab.kernel() as kernel:
         environment += kernel.run("import os; print(dict(os.environ))")
     assert not [secret for secret in secrets if secret in environment]
-    for name in ("GITHUB_", "HUB_PROXY", "HUB_C", "CONFIGPROXY"):
+    for name in ("GITHUB_", "HUB_PROXY_", "HUB_CRYPT_", "CONFIGPROXY"):
         assert name not in environment
 
 
@@ -95,8 +96,9 @@ def test_secrets_are_closed_to_labs(stack: Stack, lab: Lab) -> None:
 
 @pytest.mark.root
 def test_member_cannot_change_the_server(lab: Lab) -> None:
-    """The server's environment is not the member's to write, and a module in his home is not imported by it."""
-    assert "Permission denied" in lab.terminal('touch "$(dirname "$(command -v jupyter-lab)")/x"')
+    """Neither the server's environment nor the stack is the member's to write."""
+    assert "Permission denied" in lab.terminal(f"touch {(CHECKOUT / '.venv').resolve()}/x")
+    assert "Permission denied" in lab.terminal('touch "$LAB_STACK_DIR/x"')
 
 
 @pytest.mark.parametrize("image", ["evil/image:1", "lsstsqre/jld-lab-py3:0.1.0\nx", "{unescaped_username}", "<b>"])
