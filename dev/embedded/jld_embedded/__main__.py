@@ -26,6 +26,7 @@ def main() -> int:
     follow.add_argument("--service", help="only this service; lab for all labs")
     follow.add_argument("--member", help="only this member's lab, and lines that name him")
     arguments = parser.parse_args()
+    os.umask(0o022)
     # So that what was begun is ended when `make up` is told to go.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
@@ -38,8 +39,8 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (OSError, http.client.HTTPException) as error:
-        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        sys.stderr.write(f"jld_embedded: {where}{getattr(error, 'strerror', None) or error}\n")
+        where = getattr(error, "filename", None) or "the state folder or supervisord"
+        sys.stderr.write(f"jld_embedded: {where}: {getattr(error, 'strerror', None) or error}\n")
         return EX_IOERR
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "up" and settings.make_env_file():
         say(f"your settings are in {settings.env_file()}, made from .env.example")
     stack_settings, user = settings.load()
+    if arguments.verb == "up" and (names := settings.unknown()):
+        say(f"nothing reads {', '.join(names)} in {settings.env_file()}: see .env.example")
     state = State(stack_settings.state.resolve())
     match arguments.verb:
         case "up":

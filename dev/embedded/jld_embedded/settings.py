@@ -1,6 +1,7 @@
 """Settings of the embedded stack: the only place that reads the environment and `.env`."""
 
 import os
+import re
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -64,11 +65,22 @@ def load() -> tuple[Settings, dict[str, str]]:
     Raises:
         BadSettingError: for the first setting that cannot be used.
     """
-    written = dotenv_values(env_file(), interpolate=False)
-    user = {name: value or "" for name, value in written.items()} | os.environ
+    user = {**written(env_file()), **os.environ}
     try:
         return Settings(_env_file=env_file()), user
     except ValidationError as error:
-        first = error.errors()[0]
-        variable = f"{PREFIX}{first['loc'][0]}".upper()
-        raise BadSettingError(variable, user.get(variable, ""), first["msg"].removeprefix("Input ")) from error
+        field = str(error.errors()[0]["loc"][0])
+        variable = f"{PREFIX}{field}".upper()
+        right = f"a number from 1 to {HIGHEST_PORT}" if field == "port" else error.errors()[0]["msg"]
+        raise BadSettingError(variable, user.get(variable, ""), right) from error
+
+
+def written(file: Path) -> dict[str, str]:
+    """Read a file of settings; `$` has no meaning in it."""
+    return {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
+
+
+def unknown() -> list[str]:
+    """List what the file of settings sets though nothing reads it, as `.env.example` names all there is."""
+    example = (CHECKOUT / ".env.example").read_text()
+    return [name for name in written(env_file()) if not re.search(rf"^#?{re.escape(name)}=", example, re.MULTILINE)]

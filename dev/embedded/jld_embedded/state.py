@@ -35,14 +35,14 @@ class State:
         Raises:
             StateError: where labs, which run as other users when root starts them, could not enter it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             for folder in (*reversed(self.root.parents), self.root):
-                if not folder.stat().st_mode & 0o001:
+                if folder.exists() and not folder.stat().st_mode & 0o001:
                     raise StateError(
                         f"EMBEDDED_STATE={self.root}: a folder that other users can reach, as labs run as other users"
                         f" (`chmod o+x {folder}` opens the way)"
                     )
+        self.root.mkdir(parents=True, exist_ok=True)
         for folder, mode in ((self.secrets, 0o700), (self.hub, 0o700), (self.programs, 0o700), (self.log, 0o700)):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode)

@@ -115,7 +115,7 @@ def start(state: State, environment: dict[str, str]) -> "subprocess.Popen[bytes]
             }
         )
     )
-    with (state.log / "supervisord.err").open("wb") as output:
+    with (state.log / "supervisord.err").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - a program of this environment
             [sys.executable, "-P", "-m", "jld_embedded.launch", str(program)],
             cwd=state.root,

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,10 @@ from .state import State
 
 DEADLINE = 90.0
 """Seconds until all must be ready; a slow machine needs 10."""
+
+
+ROOM = 2**16
+"""Bytes without which a disk counts as full."""
 
 
 def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
@@ -96,13 +101,9 @@ class Watch:
         self.run = run
         self.waiting = {service.name: service for service in services}
         self.begun = time.monotonic()
-        self.sizes = {name: self.log(name).stat().st_size if self.log(name).exists() else 0 for name in self.waiting}
+        self.sizes = {log.name: log.stat().st_size for log in state.log.glob("*.log")}
         self.pids: dict[str, int] = {}
         self.supervisor: subprocess.Popen[bytes] | None = None
-
-    def log(self, name: str) -> Path:
-        """Name the log of a service."""
-        return self.state.log / f"{name}.log"
 
     def wait(self, news: Collection[str]) -> None:
         """Wait until all services are ready, and say so of those that are news.
@@ -125,12 +126,12 @@ class Watch:
             if time.monotonic() - self.begun > DEADLINE:
                 why = "; ".join(f"{name}: {obstacles[name]}" for name in self.waiting)
                 raise ServiceError(f"not ready after {DEADLINE:.0f} s: {why} (see make logs)")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     def check(self) -> None:
         """See that supervisord and every service is alive, and the one that was started first."""
         if self.supervisor and self.supervisor.poll() is not None:
-            raise ServiceError(f"supervisord ended: {last_line(self.state.log / 'supervisord.err', 0)}")
+            raise ServiceError(f"supervisord ended: {self.last_words('supervisord.err')}")
         try:
             listed = supervision.control(self.run).getAllProcessInfo()
         except OSError:
@@ -140,19 +141,20 @@ class Watch:
             # At supervisord's own start nothing was started yet; a second process id means that the first one ended.
             if not process["start"] or (pid and self.pids.setdefault(name, pid) == pid):
                 continue
-            said = last_line(self.log(name), self.sizes.get(name, 0)) or "wrote nothing"
-            raise ServiceError(f"{name} ended: {said}", process["exitstatus"])
+            raise ServiceError(f"{name} ended: {self.last_words(f'{name}.log')}", process["exitstatus"])
 
-
-def last_line(path: Path, start: int) -> str:
-    """Read the last line of a log that holds anything, from a position on."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return readable(lines[-1]) if lines else ""
+    def last_words(self, log: str) -> str:
+        """Read the last line that was written to a log since this began, or guess why there is none."""
+        try:
+            with (self.state.log / log).open("rb") as file:
+                file.seek(self.sizes.get(log, 0))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        if lines:
+            return readable(lines[-1])
+        full = shutil.disk_usage(self.state.root).free < ROOM
+        return f"no space is left on the disk of {self.state.root}" if full else f"nothing is in {self.state.log / log}"
 
 
 def say(text: str) -> None:
