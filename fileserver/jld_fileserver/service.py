@@ -22,10 +22,10 @@ PROBES = {"/healthz", "/readyz", "/metrics"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_SENTENCES = {
-    404: "There is nothing at this address.",
-    405: "This address does not take this method.",
-    413: f"A request's body has at most {BODY_LIMIT} bytes.",
+_REFUSALS = {
+    404: ("not-found", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not take this method."),
+    413: ("too-large", f"A request's body has at most {BODY_LIMIT} bytes."),
 }
 
 _log = logging.getLogger(__name__)
@@ -76,11 +76,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except RequestError as error:
         return _answer(error.status, error.slug, str(error))
     except web.HTTPException as error:
-        answer = _answer(
-            error.status,
-            error.reason.lower().replace(" ", "-"),
-            _SENTENCES.get(error.status, f"{error.reason}."),
-        )
+        answer = _answer(error.status, *_REFUSALS.get(error.status, ("refused", f"{error.reason}.")))
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
