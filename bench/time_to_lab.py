@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 import stock
 from member import Member, follow_start
-from stack import EmbeddedStack, until
+from stack import EmbeddedStack
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ class Ours:
 
     def stop_lab(self) -> None:
         """Stop the lab and wait until it has ended."""
-        self.member.stop_lab().raise_for_status()
-        until("the lab has ended", lambda: self.member.user()["server"] is None)
+        self.member.stop_lab()
 
     def close(self) -> None:
         """End the stack."""

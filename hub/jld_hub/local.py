@@ -4,7 +4,10 @@ import grp
 import json
 import os
 import pwd
+import shutil
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +54,8 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             link.unlink()
         for folder in lab.groups:
             (self.groups_dir / Path(folder.target).name).symlink_to(homes / folder.source)
-        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._end_leftovers()  # of a lab that died by itself
+        runtime.mkdir(mode=0o700, parents=True)
         self.popen_kwargs |= {"cwd": homes / lab.home.source, "umask": UMASK}
         if os.geteuid() == 0:
             os.chown(runtime, lab.identity.uid, lab.identity.uid, follow_symlinks=False)
@@ -89,10 +93,28 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             return []
         return ["This lab runs as the user who started the stack: nothing separates members from each other."]
 
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - its signature
+        """End the server, and then whatever the member has left running, as the end of a container would.
+
+        The server gets SIGTERM at once: without a terminal it takes SIGINT for an interrupt, and leaves its kernels.
+        """
+        await super().stop(now=True)
+        self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        """Kill what is left of this lab, by the folder that only its processes' environment names, and the folder."""
+        mark = f"LAB_RUNTIME_DIR={self.runtime_dir}".encode()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    self.log.info("Killed process %s, which outlived the lab of %s", entry.name, self.user.name)
+        shutil.rmtree(self.runtime_dir, ignore_errors=True)
+
     @property
     def runtime_dir(self) -> Path:
         """Folder for this lab's sockets, short since a socket's path is limited to 107 bytes."""
-        return self.settings.hub_runtime_dir / "labs" / str(self.lab.identity.uid if self.lab else 0)
+        return self.settings.hub_runtime_dir / "labs" / str(self.user.id)
 
     @property
     def groups_dir(self) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from member import Lab, Member
+from member import Lab, Member, Visit
 from stack import EmbeddedStack, Stack
 
 TARGETS = {"embedded": EmbeddedStack}
@@ -27,6 +27,20 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         running.down()
 
 
+@pytest.fixture
+def visit(stack: Stack) -> Iterator[Visit]:
+    """Open browsers for members, and close them at the end; labs that they started are stopped."""
+    visitors: list[Member] = []
+
+    def open_browser(login: str) -> Member:
+        visitors.append(Member(stack.url, login))
+        return visitors[-1]
+
+    yield open_browser
+    for visitor in visitors:
+        visitor.leave()
+
+
 @pytest.fixture(scope="session")
 def alice(stack: Stack) -> Iterator[Member]:
     """Sign alice in and start her lab."""
@@ -35,7 +49,7 @@ def alice(stack: Stack) -> Iterator[Member]:
     page = member.start_lab()
     assert page.status_code == 200, page.text
     yield member
-    member.web.close()
+    member.leave()
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def test_down_leaves_no_process() -> None:
         member = Member(own.url, "alice")
         member.sign_in()
         assert member.start_lab().status_code == 200
+        member.web.close()
         os.kill(own.pid("hub"), signal.SIGKILL)
         own.make("down")
         assert not own.processes()

@@ -4,7 +4,7 @@ import os
 import signal
 
 import httpx
-from member import Lab, Member
+from member import Lab, Member, Visit
 from stack import Stack, until
 
 
@@ -33,9 +33,9 @@ def test_lab_stays_reachable_after_the_proxy_was_killed(stack: Stack, lab: Lab) 
     until("the lab answers through the new proxy", lambda: lab.api("GET", "status"), seconds=40)
 
 
-def test_stopped_lab_leaves_no_process(stack: Stack) -> None:
+def test_stopped_lab_leaves_no_process(stack: Stack, visit: Visit) -> None:
     """Stopping a lab ends its server and its kernels."""
-    bob = Member(stack.url, "bob")
+    bob = visit("bob")
     bob.sign_in()
     before = set(stack.processes())
     bob.start_lab()
@@ -46,9 +46,9 @@ def test_stopped_lab_leaves_no_process(stack: Stack) -> None:
     until("the lab's processes have ended", lambda: not set(stack.processes()) - before)
 
 
-def test_removed_member_cannot_start(stack: Stack) -> None:
+def test_removed_member_cannot_start(stack: Stack, visit: Visit) -> None:
     """Who has left the organization since he signed in gets no new lab."""
-    bob = Member(stack.url, "bob")
+    bob = visit("bob")
     bob.sign_in()
     with stack.github() as github:
         github.delete("/members/bob/organizations/lsst").raise_for_status()
@@ -58,18 +58,19 @@ def test_removed_member_cannot_start(stack: Stack) -> None:
     assert "bob" not in [environment.get("JUPYTERHUB_USER") for environment in stack.processes().values()]
 
 
-def test_recycled_login_is_another_account(stack: Stack) -> None:
+def test_recycled_login_is_another_account(stack: Stack, visit: Visit) -> None:
     """A login that passes to another GitHub id gets an empty home, and not the old member's lab."""
-    old = Member(stack.url, "bob")
+    old = visit("bob")
     old.sign_in()
     old.start_lab()
     Lab(old).terminal("echo old > ~/letter")
     with stack.github() as github:
         github.put("/members/bob", json={"id": 8282828, "organizations": [{"organization": "lsst"}]}).raise_for_status()
-        new = Member(stack.url, "bob")
+        new = visit("bob")
         assert new.sign_in().status_code == 200
         new.start_lab()
         assert "No such file" in Lab(new).terminal("cat ~/letter")
         assert Lab(new).terminal('basename "$HOME"') == "8282828"
-        new.stop_lab()
+        new.leave()
+    old.started = False  # it ended with its account
     assert (stack.export / "homes" / "5252525" / "letter").read_text() == "old\n"

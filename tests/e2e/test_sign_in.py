@@ -1,7 +1,7 @@
 """Who gets in, and what the others see."""
 
 import httpx
-from member import Member
+from member import Visit
 from stack import Stack
 
 
@@ -13,22 +13,22 @@ def test_sign_in_page_names_the_organizations(stack: Stack) -> None:
         assert text in page.text
 
 
-def test_member_sees_the_menu(stack: Stack) -> None:
+def test_member_sees_the_menu(visit: Visit) -> None:
     """After signing in, a member sees the image menu with title and descriptions."""
-    page = Member(stack.url, "bob").sign_in()
+    page = visit("bob").sign_in()
     assert page.status_code == 200
     for text in ("Container Image Selector", "Recommended", "Experimental", "lsstsqre/jld-lab-py3:experimental"):
         assert text in page.text
 
 
-def test_whitelisted_organization_on_the_second_page(stack: Stack) -> None:
+def test_whitelisted_organization_on_the_second_page(visit: Visit) -> None:
     """Carol has 35 organizations, and the one that counts is on GitHub's second page."""
-    assert "Container Image Selector" in Member(stack.url, "carol").sign_in().text
+    assert "Container Image Selector" in visit("carol").sign_in().text
 
 
-def test_outsider_is_told_who_may_enter(stack: Stack) -> None:
+def test_outsider_is_told_who_may_enter(stack: Stack, visit: Visit) -> None:
     """Mallory gets a page with the organizations and what to do, and no session."""
-    mallory = Member(stack.url, "mallory")
+    mallory = visit("mallory")
     page = mallory.sign_in()
     assert page.status_code == 403
     for text in ("may not enter", "lsst-sqre", "lsst", "invite you"):
@@ -36,27 +36,27 @@ def test_outsider_is_told_who_may_enter(stack: Stack) -> None:
     assert "/hub/login" in str(mallory.web.get(f"{stack.url}/hub/home").url)
 
 
-def test_unapproved_organization_is_named(stack: Stack) -> None:
+def test_unapproved_organization_is_named(stack: Stack, visit: Visit) -> None:
     """A member of an organization that has not approved the application reads who must approve it, and where."""
     with stack.github() as github:
         github.patch("/organizations/lsst", json={"approved": False}).raise_for_status()
-        page = Member(stack.url, "bob").sign_in()
+        page = visit("bob").sign_in()
     assert page.status_code == 403
     assert "/organizations/lsst/settings/oauth_application_policy" in page.text
 
 
-def test_an_outage_is_no_refusal(stack: Stack) -> None:
+def test_an_outage_is_no_refusal(stack: Stack, visit: Visit) -> None:
     """While GitHub answers 500, a sign-in is told that GitHub does not answer."""
     with stack.github() as github:
         github.put("/outage", json={"kind": "500", "path": "/api/v3/user/orgs"}).raise_for_status()
-        page = Member(stack.url, "bob").sign_in()
+        page = visit("bob").sign_in()
     assert page.status_code == 503
     assert "GitHub does not answer" in page.text
 
 
-def test_cancelled_sign_in(stack: Stack) -> None:
+def test_cancelled_sign_in(stack: Stack, visit: Visit) -> None:
     """Who cancels at GitHub comes back to a page that says so, not to a failure."""
-    eve = Member(stack.url, "bob")
+    eve = visit("bob")
     page = eve.web.get(f"{stack.url}/hub/oauth_callback?error=access_denied&state=x")
     assert page.status_code == 400
     assert "access_denied" in page.text

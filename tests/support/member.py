@@ -3,13 +3,14 @@
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+from stack import until
 from websockets.sync.client import ClientConnection, connect
 
 IMAGE = "lsstsqre/jld-lab-py3:0.1.0"
@@ -71,6 +72,7 @@ class Member:
         self.url = url
         self.login = login
         self.web = httpx.Client(follow_redirects=True, timeout=60)
+        self.started = False
 
     def sign_in(self) -> httpx.Response:
         """Go through GitHub and return the page on which the member ends."""
@@ -87,7 +89,9 @@ class Member:
             menu: The page with the menu, where it is open already.
         """
         action, fields = _form(menu or self.web.get(f"{self.url}/hub/spawn"))
-        return follow_start(self.web, self.web.post(action, data=fields | {"image": image}))
+        page = follow_start(self.web, self.web.post(action, data=fields | {"image": image}))
+        self.started = page.is_success
+        return page
 
     def token(self) -> str:
         """Ask the hub for an API token of one's own, as its Token page does."""
@@ -109,12 +113,25 @@ class Member:
         """Return the value that JupyterHub wants beside the cookie of a path."""
         return next(c.value or "" for c in self.web.cookies.jar if c.name == "_xsrf" and c.path == path)
 
-    def stop_lab(self) -> httpx.Response:
-        """Stop the lab through the hub's API."""
-        return self.web.delete(
+    def leave(self) -> None:
+        """Stop the lab if there is one, and close the browser."""
+        if self.started:
+            self.stop_lab()
+        self.web.close()
+
+    def stop_lab(self) -> None:
+        """Stop the lab through the hub's API and wait until it has ended."""
+        answer = self.web.delete(
             f"{self.url}/hub/api/users/{self.login}/server",
             headers={"X-XSRFToken": self.xsrf("/hub/"), "Referer": f"{self.url}/hub/home"},
         )
+        answer.raise_for_status()
+        until("the lab has ended", lambda: not self.user()["server"] and not self.user()["pending"])
+        self.started = False
+
+
+Visit = Callable[[str], Member]
+"""Opens a browser for a member."""
 
 
 class Lab:
