@@ -1,5 +1,6 @@
 """The keepalive writer: its file, its health, and shares that fail or hang."""
 
+import contextlib
 import json
 import os
 import signal
@@ -153,6 +154,20 @@ def test_end_while_hanging(run: Callable[..., Any], share: Path, wait_until: Cal
     (child,) = program.children()
     assert program.end(seconds=5) == 0
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_crash(run: Callable[..., Any], share: Path, wait_until: Callable[..., None]) -> None:
+    """A write that is killed from outside is a failure like others, and the program goes on."""
+    os.mkfifo(share / FILE)
+    program = run("keepalive", KEEPALIVE_PATH=share, KEEPALIVE_INTERVAL=0.05, KEEPALIVE_MAX_AGE=60)
+    wait_until(program.children, "a write is under way")
+    os.kill(program.children()[0], signal.SIGKILL)
+    wait_until(lambda: program.metric('keepalive_failures_total{kind="crash"}') == 1, "the failure")
+    (share / FILE).rename(share / "pipe")
+    for child in program.children():
+        with contextlib.suppress(ProcessLookupError):  # one that started after the pipe went has ended by itself
+            os.kill(child, signal.SIGKILL)
+    wait_until(lambda: program.get("/readyz").status_code == 200, "ready")
 
 
 def test_kill(run: Callable[..., Any], share: Path, wait_until: Callable[..., None]) -> None:

@@ -114,12 +114,3 @@ def test_bad_token_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content
         ProvisionerSettings.load()
     assert str(refusal.value).startswith(f"FILESERVER_TOKEN_FILE={file}: ")
     assert right in str(refusal.value)
-
-
-@pytest.mark.parametrize("settings", [ProvisionerSettings, KeepaliveSettings])
-def test_descriptions(settings: type[Settings]) -> None:
-    """Every setting says what it is for, in the words of its README."""
-    readme = (Path(__file__).parents[2] / "fileserver" / "README.md").read_text()
-    for field, info in settings.model_fields.items():
-        assert info.description
-        assert f"`{field.upper()}`" in readme
