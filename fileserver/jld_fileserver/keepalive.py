@@ -117,8 +117,9 @@ class Keepalive:
         if self._child and self._child.returncode is None:
             raise WriteError("stuck")
         try:
+            # -P: a file in the current folder must not stand in for a module, nor may that folder be waited for.
             self._child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "jld_fileserver.heartbeat", str(self._settings.keepalive_path),
+                sys.executable, "-P", "-m", "jld_fileserver.heartbeat", str(self._settings.keepalive_path),
                 stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
             )  # fmt: skip
             async with asyncio.timeout(self._settings.keepalive_timeout):
