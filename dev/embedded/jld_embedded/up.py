@@ -1,5 +1,6 @@
 """`make up`: start what does not run, and wait until all is ready."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -62,8 +63,7 @@ def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
         watch.supervisor = supervision.start(state, stack.environment((), {}))
         watch.wait([service.name for service in services])
     except BaseException:
-        processes.end(state.root)
-        state.remove_run()
+        end(state)
         raise
     return stack
 
@@ -73,9 +73,19 @@ def down(state: State) -> None:
     ended = 0
     if state.root.is_dir():
         with state.locked():
-            ended = processes.end(state.root)
-            state.remove_run()
+            ended = end(state)
     say(f"ended {ended} processes" if ended else "nothing runs")
+
+
+def end(state: State) -> int:
+    """End all processes of the stack, and remove its sockets; return how many there were."""
+    if run := state.run():
+        # On a call supervisord acts at once; a signal it notices within a second.
+        with contextlib.suppress(OSError):
+            supervision.control(run).shutdown()
+    ended = processes.end(state.root)
+    state.remove_run()
+    return ended
 
 
 def keep_user_secret(state: State, user: Mapping[str, str]) -> None:
