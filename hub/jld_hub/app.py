@@ -72,7 +72,8 @@ def configure(settings: Settings) -> Config:
     c.Authenticator.any_allow_config = True  # MemberAuthenticator decides by itself
     c.Authenticator.enable_auth_state = True
     c.Authenticator.auth_refresh_age = REFRESH_SECONDS
-    c.Authenticator.refresh_pre_spawn = c.Authenticator.auth_refresh_strict = True
+    c.Authenticator.auth_refresh_strict = True
+    c.Authenticator.refresh_pre_spawn = False  # pre_spawn_start checks, and can say why
     member = c.MemberAuthenticator
     member.client_id = settings.github_client_id
     member.client_secret = settings.github_client_secret.get_secret_value()

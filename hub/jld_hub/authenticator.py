@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPResponse
@@ -13,11 +14,19 @@ from traitlets import Int, List, Unicode
 from .access import Refusal, admit
 from .github import GitHub, GitHubUnavailableError, TokenRevokedError
 from .identity import UnusableIdError, identify
+from .spawner import LabError
 
 AuthModel = dict[str, Any]
 
 GITHUB_TIMEOUT = 10.0
 """Seconds for one answer of GitHub; a sign-in makes three requests, and browsers wait for a minute."""
+
+
+REVOKED = "GitHub has revoked the token of your sign-in. Please sign out and in again."
+
+
+class SessionEndedError(Exception):
+    """A member who had signed in must not go on; the text tells him why."""
 
 
 class SignInError(HTTPError):
@@ -100,12 +109,41 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
             self.log.warning("Refused: %s", error)
             raise SignInError(403, str(error), error) from error
         except TokenRevokedError as error:
-            raise SignInError(
-                403, "GitHub has revoked the token of this sign-in. Please sign in again.", error
-            ) from error
+            raise SignInError(403, REVOKED, error) from error
         except (GitHubUnavailableError, HTTPClientError, OSError) as error:
             self.log.warning("GitHub does not answer: %s", error)
             raise SignInError(503, "GitHub does not answer. Please try again in a few minutes.", error) from error
+        return model
+
+    async def check_again(self, user: User) -> AuthModel | None:
+        """Ask GitHub about a signed-in member again.
+
+        Returns:
+            The new state, or None to keep what was known, while GitHub does not answer and its last answer is
+            younger than membership_grace.
+
+        Raises:
+            SessionEndedError: He must not go on; the text says why.
+        """
+        state = await user.get_auth_state()
+        if not state:
+            raise SessionEndedError("The hub has lost its record of your sign-in. Please sign out and in again.")
+        try:
+            model: AuthModel = await self._token_to_auth_model(state["token_response"])
+        except (Refusal, UnusableIdError) as no:
+            raise SessionEndedError(f"You may no longer enter: {no}.") from no
+        except TokenRevokedError as error:
+            raise SessionEndedError(REVOKED) from error
+        except (GitHubUnavailableError, HTTPClientError, OSError) as error:
+            if isinstance(error, HTTPClientError) and error.code == 401:  # noqa: PLR2004
+                raise SessionEndedError(REVOKED) from error
+            age = time.time() - state["checked_at"]
+            if age > self.membership_grace:
+                raise SessionEndedError("GitHub has not answered for too long. Please try again later.") from error
+            self.log.warning("GitHub does not answer (%s); %s, checked %d s ago, stays a member", error, user.name, age)
+            return None
+        if model["name"] != user.name or _uid(model["auth_state"]) != _uid(state):
+            raise SessionEndedError("Your GitHub account has another name or id now. Please sign out and in again.")
         return model
 
     async def refresh_user(
@@ -114,42 +152,29 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         handler: BaseHandler | None = None,  # noqa: ARG002 - its signature
         **kwargs: Any,  # noqa: ARG002 - its signature
     ) -> bool | AuthModel:
-        """Check a signed-in member again; JupyterHub asks every auth_refresh_age, and before each spawn.
+        """Check a member on his next request after auth_refresh_age.
 
         Returns:
-            The new state of a member; True to keep what was known while GitHub does not answer and the last
-            answer is younger than membership_grace; False to end the session.
+            His new state, True to keep the old one, or False to end the session.
         """
-        state = await user.get_auth_state()
-        if not state:
-            return False
         try:
-            model: AuthModel = await self._token_to_auth_model(state["token_response"])
-        except (Refusal, UnusableIdError, TokenRevokedError) as no:
-            return self._end_session(user, str(no) or "GitHub has revoked its token")
-        except (GitHubUnavailableError, HTTPClientError, OSError) as error:
-            if isinstance(error, HTTPClientError) and error.code == 401:  # noqa: PLR2004
-                return self._end_session(user, "GitHub has revoked its token")
-            return self._within_grace(user, state, error)
-        if model["name"] != user.name or _uid(model["auth_state"]) != _uid(state):
-            return self._end_session(user, "the account has another name or id now")
-        return model
+            return await self.check_again(user) or True
+        except SessionEndedError as end:
+            self.log.warning("Session of %s ends: %s", user.name, end)
+            return False
 
-    def _end_session(self, user: User, reason: str) -> bool:
-        self.log.warning("Session of %s ends: %s", user.name, reason)
-        return False
+    async def pre_spawn_start(self, user: User, spawner: Spawner) -> None:  # noqa: ARG002 - its signature
+        """Check a member before each start of a lab, whoever asks for it and how.
 
-    def _within_grace(self, user: User, state: dict[str, Any], error: Exception) -> bool:
-        age = time.time() - state["checked_at"]
-        keeps: bool = age <= self.membership_grace
-        self.log.warning(
-            "GitHub does not answer (%s); membership of %s, checked %d s ago, %s",
-            error,
-            user.name,
-            age,
-            "stays valid" if keeps else "has run out",
-        )
-        return keeps
+        Raises:
+            LabError: He may not have one; the message says why.
+        """
+        try:
+            model = await self.check_again(user)
+        except SessionEndedError as end:
+            raise LabError(str(end), reason="access", status=403) from end
+        if model:
+            await user.save_auth_state(model["auth_state"])
 
     async def _retire_recycled(self, handler: BaseHandler, model: AuthModel) -> None:
         """End the account of a login that now belongs to another GitHub id.
@@ -163,7 +188,7 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         self.log.warning("Login %s has another GitHub id than before: its old account ends", user.name)
         for name, spawner in list(user.spawners.items()):
             if spawner.active:
-                await user.stop(name)
+                await handler.stop_single_user(user, name)
         handler.users.delete(user)
 
 
