@@ -70,22 +70,23 @@ def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
 
 def down(state: State) -> None:
     """End every process of the stack, labs too."""
-    ended = 0
+    ended = False
     if state.root.is_dir():
         with state.locked():
             ended = end(state)
-    say(f"ended {ended} processes" if ended else "nothing runs")
+    say("all processes of the stack have ended" if ended else "nothing runs")
 
 
-def end(state: State) -> int:
-    """End all processes of the stack, and remove its sockets; return how many there were."""
-    if run := state.run():
+def end(state: State) -> bool:
+    """End all processes of the stack, and remove its sockets; return whether there was anything to end."""
+    run = state.run()
+    if run:
         # On a call supervisord acts at once; a signal it notices within a second.
         with contextlib.suppress(OSError):
             supervision.control(run).shutdown()
     ended = processes.end(state.root)
     state.remove_run()
-    return ended
+    return bool(run or ended)
 
 
 def keep_user_secret(state: State, user: Mapping[str, str]) -> None:
