@@ -66,7 +66,10 @@ def configure(settings: Settings) -> Config:
 
     hub.template_paths = [str(HERE / "templates")]
     hub.logo_file = str(HERE / "static" / "logo.svg")
-    hub.template_vars = {"organizations": settings.github_organization_whitelist}
+    hub.template_vars = {
+        "organizations": settings.github_organization_whitelist,
+        "github_url": settings.github_url,
+    }
 
     hub.authenticator_class = MemberAuthenticator
     c.Authenticator.any_allow_config = True  # MemberAuthenticator decides by itself

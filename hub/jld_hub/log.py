@@ -1,10 +1,14 @@
 """Log lines as JSON objects in Logstash's v1 form."""
 
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from logstash.formatter import LogstashFormatterVersion1
+
+_SECRETS = re.compile(r"""([?&](?:code|state|token|_xsrf)=|xsrf cookie for b')[^&\s"'\\]+""")
+"""Values in addresses and cookies that let somebody in; Tornado logs the address of each failed request whole."""
 
 
 class JsonFormatter(LogstashFormatterVersion1):  # type: ignore[misc]
@@ -31,6 +35,6 @@ class JsonFormatter(LogstashFormatterVersion1):  # type: ignore[misc]
         return fields | {"service": "hub"}
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
+        """Return one line, with stars in place of secrets."""
         line: bytes = super().format(record)
-        return line.decode()
+        return _SECRETS.sub(r"\1***", line.decode())

@@ -23,8 +23,8 @@ DEFAULT_IMAGE = "lsstsqre/jld-lab-py3"
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-# https://docs.github.com/en/enterprise-cloud@latest/admin/managing-iam/iam-configuration-reference/username-considerations-for-external-authentication
-_GITHUB_NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
+# Names made before GitHub forbade it begin or end with a dash, or have two in a row.
+_GITHUB_NAME = re.compile(r"[a-z0-9-]{1,39}")
 
 # The distribution's reference grammar, loosely: host:port/path:tag@digest, without white space or shell's signs.
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
@@ -126,7 +126,9 @@ class Settings(BaseSettings):
     hub_homes_dir: Path = Field(Path("/homes"), description="local: the folder that the provisioner exports")
     hub_runtime_dir: Path = Field(Path("/run/jld"), description="local: short path for labs' sockets")
     hub_log_dir: Path = Field(Path("/var/log/labs"), description="local: a log file for each lab")
-    hub_lab_python: Path = Field(Path(sys.executable), description="local: interpreter that has jld_lab")
+    hub_lab_python: Path = Field(
+        Path(sys.executable), description="local: interpreter that has jld_lab; the hub's own when unset"
+    )
     hub_lab_stack_dir: Path = Field(Path("/opt/lsst/software/stack"), description="local: the LSST stack")
 
     @classmethod
