@@ -1,0 +1,36 @@
+// A prebuilt JupyterLab extension in the form that a bundler would give it (module federation's container),
+// written by hand since it has nothing to bundle. It shows the notices in the page's configuration.
+(() => {
+  // JupyterLab cuts a notification at 140 characters.
+  const LENGTH = 140;
+
+  const pieces = sentence => {
+    const found = [];
+    for (const word of sentence.split(' ')) {
+      const last = found.length - 1;
+      if (last >= 0 && found[last].length + 1 + word.length <= LENGTH) {
+        found[last] += ' ' + word;
+      } else {
+        found.push(word);
+      }
+    }
+    return found;
+  };
+
+  const plugin = {
+    id: 'jld-lab:notices',
+    autoStart: true,
+    activate: async app => {
+      const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
+      const notices = JSON.parse(config.jldNotices || '[]');
+      await app.restored;
+      for (const message of notices.flatMap(pieces)) {
+        app.commands.execute('apputils:notify', { message, type: 'warning', options: { autoClose: false } });
+      }
+    }
+  };
+
+  const module = { __esModule: true, default: plugin };
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB['jld-lab'] = { init: () => {}, get: async () => () => module };
+})();
