@@ -5,7 +5,6 @@ interpreter, before anything is installed, and so imports the standard library o
 """
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
@@ -34,6 +33,8 @@ class BuildError(Exception):
 def build(directory: Path, uv: str, python: str, requirements: Path = REQUIREMENTS) -> bool:
     """Build a stack, unless it is there already; the folder appears whole or not at all.
 
+    Whoever calls this sees to it that nobody else does for the same folder.
+
     Args:
         directory: Where it shall be.
         uv: Path of the program uv.
@@ -49,28 +50,23 @@ def build(directory: Path, uv: str, python: str, requirements: Path = REQUIREMEN
     directory = directory.absolute()
     source = _fingerprint(python, requirements)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(directory.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in directory.parent.glob(f".{directory.name}.*.part"):
-            shutil.rmtree(leftover)
-        if directory.exists():
-            marker = directory / MARKER
-            if not marker.is_file():
-                raise BuildError(f"{directory} is in the way: it is there, and no stack")
-            if marker.read_text() == source:
-                return False
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-        part.chmod(0o755)
-        _fill(part, uv, python, requirements)
-        (part / MARKER).write_text(source)
-        if directory.exists():
-            directory.rename(directory.with_name(f".{directory.name}.old.part"))
-        part.rename(directory)
-        for leftover in directory.parent.glob(f".{directory.name}.*.part"):
-            shutil.rmtree(leftover)
-    finally:
-        os.close(lock)
+    for leftover in directory.parent.glob(f".{directory.name}.*.part"):
+        shutil.rmtree(leftover)
+    if directory.exists():
+        marker = directory / MARKER
+        if not marker.is_file():
+            raise BuildError(f"{directory} is in the way: it is there, and no stack")
+        if marker.read_text() == source:
+            return False
+    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
+    part.chmod(0o755)
+    _fill(part, uv, python, requirements)
+    (part / MARKER).write_text(source)
+    if directory.exists():
+        directory.rename(directory.with_name(f".{directory.name}.old.part"))
+    part.rename(directory)
+    for leftover in directory.parent.glob(f".{directory.name}.*.part"):
+        shutil.rmtree(leftover)
     return True
 
 
@@ -82,10 +78,7 @@ def _fill(folder: Path, uv: str, python: str, requirements: Path) -> None:
     _run(uv, "pip", "install", "--quiet", "--python", interpreter, "--require-hashes", "-r", str(requirements))
     # -I: whoever builds may have told Python not to write bytecode.
     _run(interpreter, "-I", "-c", WARM_UP)
-    version = _run(
-        interpreter, "-I", "-c", "from importlib import metadata; print(metadata.version('lsst-daf-butler'))"
-    )
-    (folder / "version").write_text(version)
+    (folder / "version").write_text(_run(interpreter, "-I", "-c", VERSION))
     shutil.copyfile(SCRIPT, folder / SCRIPT.name)
 
 
