@@ -17,6 +17,7 @@ def browser() -> Iterator[Browser]:
     """Start the distribution's Chromium."""
     flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with sync_playwright() as playwright:
+        expect.set_options(timeout=60_000)  # JupyterLab's first page on a busy machine of two cores
         running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
         yield running
         running.close()
@@ -26,7 +27,6 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """Open a window of its own, with no cookies."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 
@@ -62,7 +62,7 @@ def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> N
 
     expect(page.get_by_text("Container Image Selector")).to_be_visible()
     picture(page, "menu")
-    page.get_by_text("Experimental").click()
+    page.get_by_text("Experimental", exact=True).click()
     page.get_by_role("button", name="Start").click()
 
     notebook = page.locator(".jp-LauncherCard[data-category=Notebook]", has_text="LSST_Stack")
@@ -74,7 +74,7 @@ def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> N
         "import os, lsst.sphgeom\nprint(os.getuid(), os.getgroups())\nlsst.sphgeom.LonLat.fromDegrees(30, 45)"
     )
     page.keyboard.press("Shift+Enter")
-    expect(page.locator(".jp-OutputArea-output").last).to_contain_text("LonLat", timeout=60_000)
+    expect(page.locator(".jp-OutputArea-output").last).to_contain_text("LonLat")
     picture(page, "lab")
 
 
