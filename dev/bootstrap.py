@@ -387,8 +387,7 @@ def main() -> int:
         place([".venv", ".stack", "var"], shared=shared)
         bootstrap = Bootstrap(shared=shared)
         if any(map(bootstrap.is_due, bootstrap.steps())):
-            # Not the checkout itself: that is locked by whoever builds the stack in it.
-            with locked(Path(__file__).resolve().parent):
+            with locked(CHECKOUT):
                 bootstrap.run()
     except SetupError as error:
         sys.stderr.write(f"\nbootstrap: {error}\n")
