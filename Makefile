@@ -4,6 +4,7 @@
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 EMBEDDED := .venv/bin/python -P -m jld_embedded
+PREPARED := .venv/bin/python -P -c 'import jld_embedded' 2>/dev/null
 CODE := hub lab fileserver dev bench tests
 
 help: ## print these verbs
@@ -14,10 +15,10 @@ up: ready ## start the whole stack, or what of it does not run, and say where it
 	@$(EMBEDDED) up
 
 down: ## end every process of the stack, labs too
-	@if [ -x .venv/bin/python ]; then $(EMBEDDED) down; else echo "nothing runs: there is no .venv"; fi
+	@if $(PREPARED); then $(EMBEDDED) down; else echo "nothing runs: make up has not come so far here"; fi
 
 status: ## show each part, since when it runs and whether it is ready
-	@if [ -x .venv/bin/python ]; then $(EMBEDDED) status; else echo "not running: there is no .venv"; exit 3; fi
+	@if $(PREPARED); then $(EMBEDDED) status; else echo "not running: make up has not come so far here"; exit 3; fi
 
 logs: ready ## follow the logs; service=hub (or lab) and member=alice choose
 	@$(EMBEDDED) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')

@@ -37,6 +37,8 @@ EDITABLE = ("hub", "fileserver", "dev/github", "dev/embedded")
 
 REMEDIES = {
     "No space left on device|ENOSPC|os error 28": "the disk is full: free some space, then run make again",
+    "UnknownIssuer|CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT": "the registry's certificate is not trusted: name"
+    " your authority's with SSL_CERT_FILE, PIP_CERT and NODE_EXTRA_CA_CERTS, then run make again",
     "name resolution|dns error|getaddrinfo|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT|error sending request"
     "|Failed to fetch|Could not fetch|NewConnectionError|Connection refused|timed out": "no package registry can be"
     " reached: check the network, and the mirror and proxy settings of pip, uv and npm, then run make again",
@@ -141,11 +143,7 @@ def digest(label: str, *paths: Path) -> str:
 
 
 def call(command: Sequence[object], *, cwd: Path = CHECKOUT) -> None:
-    """Run a tool quietly, with a dot for each two seconds.
-
-    Raises:
-        SetupError: where it fails, after its last lines, with what to do about it.
-    """
+    """Run a tool quietly, with a dot for each two seconds; where it fails, show its last lines and say what to do."""
     drop = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     environment = {name: value for name, value in os.environ.items() if name not in drop}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
@@ -185,11 +183,7 @@ def say(text: str) -> None:
 
 
 def place(names: Sequence[str], *, shared: bool) -> None:
-    """Put the folders that labs need where labs can reach them, with links from the checkout.
-
-    Args:
-        names: folders of the checkout.
-        shared: whether other users of the machine must be able to enter them.
+    """Put folders that others must be able to enter (`shared`) where they can, with links from the checkout.
 
     Raises:
         SetupError: where something that cannot be made again is in the way.

@@ -1,7 +1,6 @@
 """`make up`: start what does not run, and wait until all is ready."""
 
 import contextlib
-import getpass
 import os
 import shutil
 import subprocess
@@ -185,7 +184,7 @@ def summary(stack: Stack) -> None:
         say(f"sign in at {stack.user.get('GITHUB_URL') or 'https://github.com'}")
     say(f"state in {stack.state.root}; see also make status, make logs, make down")
     if os.geteuid() != 0:
-        say(f"not started by root: every lab runs as you ({getpass.getuser()}), with no separation between members")
+        say(f"not started by root: every lab runs as you (uid {os.geteuid()}), with no separation between members")
     say("for a machine of your own: whoever uses it reaches all ports, and labs are not kept from them")
 
 
