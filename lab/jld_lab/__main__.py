@@ -9,7 +9,7 @@ import os  # noqa: E402
 import site  # noqa: E402
 import sys  # noqa: E402
 
-from . import log, settings, surroundings, unused  # noqa: E402
+from . import imports, log, settings, surroundings  # noqa: E402
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     chosen = settings.load()
     runtime = surroundings.prepare(chosen)
     log.start(chosen.user, chosen.jupyterhub_api_token.get_secret_value())
-    unused.leave_out()
+    imports.leave_out()
 
     from . import server  # noqa: PLC0415 - only now are the stand-ins in place
 

@@ -1,7 +1,8 @@
 """JupyterLab's page and its API, built on JupyterLab's own server package.
 
 JupyterLab's own LabApp adds what a lab must not have, an extension manager, a builder and news, and what that
-costs: importing it starts a Node process that asks Yarn for its configuration.
+costs: importing it starts a Node process that asks Yarn for its configuration. The page's parts for these are
+turned off by labextensions/jld-lab/package.json, as is the one for language servers, of which there are none.
 """
 
 import json
@@ -15,13 +16,6 @@ from jupyterlab_server.app import LabServerApp
 from traitlets import List, Unicode
 
 APP_DIR = Path(sys.prefix) / "share/jupyter/lab"
-
-DISABLED = (
-    "@jupyterlab/apputils-extension:announcements",  # would ask for news outside
-    "@jupyterlab/extensionmanager-extension",  # members cannot change the server's environment
-    "@jupyterlab/lsp-extension",  # no language server is installed
-    "@jupyterlab/pluginmanager-extension",  # as the extension manager
-)
 
 
 class Lab(LabServerApp):
@@ -56,7 +50,6 @@ class Lab(LabServerApp):
             # The page expects JSON within JSON here.
             notebookVersion=json.dumps(jupyter_server.version_info),
             news={"disabled": True},
-            disabledExtensions=dict.fromkeys(DISABLED, True),
             jldNotices=json.dumps(self.notices),
         )
         super().initialize_settings()

@@ -4,12 +4,13 @@ import asyncio
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from traitlets import Dict
 from traitlets.config import Config
 
-from . import kernels, log
+from . import imports, kernels, log
 from .announcement import announce
 from .settings import Settings
 
@@ -31,16 +32,25 @@ class SingleUser(JupyterHubSingleUser):  # type: ignore[misc]
     async def keep_activity_updated(self) -> None:
         """Leave this for later, likewise."""
 
-    async def start_extension(self) -> None:
+    async def _start_jupyter_server_extension(self, _: Any) -> None:
         """Tell the hub at once that the socket accepts; then do what was left for later."""
-        self._late = asyncio.create_task(self._turn_to_the_hub())
+        self._activity_task = asyncio.create_task(self._turn_to_the_hub())
+
+    async def stop_extension(self) -> None:
+        """End what goes on with the hub."""
+        await super().stop_extension()
+        await imports.close_client()
 
     async def _turn_to_the_hub(self) -> None:
         if self.announce_url:
             await announce(self.announce_url, self.hub_auth.api_token)
+        # In a thread: by now the hub asks whether the lab answers.
+        await asyncio.to_thread(imports.load_client)
+        # What is loaded stays, and needs no look by the garbage collector.
+        gc.freeze()
         gc.enable()
         await super().check_hub_version()
-        self._activity_task = asyncio.create_task(super().keep_activity_updated())
+        await super().keep_activity_updated()
 
 
 def configure(settings: Settings, runtime: Path) -> Config:
@@ -51,6 +61,8 @@ def configure(settings: Settings, runtime: Path) -> Config:
         runtime: Private folder for sockets and databases.
     """
     c = Config()
+    # A lab without its sign-in or its page is none.
+    c.ServerApp.reraise_server_extension_failures = True
     c.ServerApp.root_dir = str(settings.home)
     c.ServerApp.kernel_spec_manager_class = kernels.Kernels
     c.Application.logging_config = log.CONFIG
