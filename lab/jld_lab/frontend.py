@@ -26,13 +26,17 @@ class Lab(LabServerApp):
     default_url = Unicode("/lab")
     notices = List(Unicode(), help="sentences that the member must see").tag(config=True)
 
+    def initialize_templates(self) -> None:
+        """Take JupyterLab's page and files; this runs before initialize_settings."""
+        self.static_dir = self.templates_dir = str(APP_DIR / "static")
+        super().initialize_templates()
+
     def initialize_settings(self) -> None:
         """Fill in where JupyterLab lies, and what its page is told."""
         config_dir = Path.home() / ".jupyter" / "lab"
         self.app_version = metadata.version("jupyterlab")
         self.app_settings_dir = str(APP_DIR / "settings")
         self.schemas_dir = str(APP_DIR / "schemas")
-        self.static_dir = self.templates_dir = str(APP_DIR / "static")
         self.themes_dir = str(APP_DIR / "themes")
         self.user_settings_dir = str(config_dir / "user-settings")
         self.workspaces_dir = str(config_dir / "workspaces")
