@@ -73,6 +73,7 @@ def load_client() -> Any:
 
 async def close_client() -> None:
     """Close the connections of JupyterHub's HTTP client, where it was loaded."""
-    client = sys.modules.get("jupyterhub.httpclient")
-    if client and not isinstance(client, _StandIn):
+    with _lock:  # the end may come while another thread imports it
+        client = sys.modules["jupyterhub.httpclient"]
+    if not isinstance(client, _StandIn):
         await client.JupyterHubHTTPClient.loop_instance().close()

@@ -59,14 +59,17 @@ def build(directory: Path, uv: str, python: str, requirements: Path = REQUIREMEN
         if marker.read_text() == source:
             return False
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-    part.chmod(0o755)
-    _fill(part, uv, python, requirements)
-    (part / MARKER).write_text(source)
-    if directory.exists():
-        directory.rename(directory.with_name(f".{directory.name}.old.part"))
-    part.rename(directory)
-    for leftover in directory.parent.glob(f".{directory.name}.*.part"):
-        shutil.rmtree(leftover)
+    old = directory.with_name(f".{directory.name}.old.part")
+    try:
+        part.chmod(0o755)
+        _fill(part, uv, python, requirements)
+        (part / MARKER).write_text(source)
+        if directory.exists():
+            directory.rename(old)
+        part.rename(directory)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
     return True
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jld_lab.stack import SCRIPT
 from websockets.sync.client import ClientConnection, connect
 
 UID, GROUPS = 4242424, {"lsst-sqre": 1508001, "lsst": 3050001}
@@ -127,9 +129,7 @@ class Lab:
             "LAB_RUNTIME_DIR": str(folder / "run"),
             "LAB_STACK_DIR": str(stack),
         }
-        self.environment = {
-            name: value for name, value in (environment | overrides).items() if value is not None
-        }
+        self.environment = {name: value for name, value in (environment | overrides).items() if value is not None}
         for name in ("home", "groups"):
             (folder / name).mkdir()
         give(folder, self.home)
@@ -221,8 +221,6 @@ class Lab:
 
 def free_port() -> int:
     """Return a port that is free."""
-    import socket
-
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])
@@ -263,11 +261,9 @@ def run_hub() -> Iterator[FakeHub]:
 @pytest.fixture(scope="session")
 def stack(open_folder: Path) -> Path:
     """A stack with the real loadLSST.bash, around this very interpreter."""
-    import jld_lab.stack
-
     folder = open_folder / "stack"
     (folder / "env/bin").mkdir(parents=True)
-    shutil.copyfile(jld_lab.stack.SCRIPT, folder / "loadLSST.bash")
+    shutil.copyfile(SCRIPT, folder / "loadLSST.bash")
     (folder / "version").write_text("1.0\n")
     python = folder / "env/bin/python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')

@@ -1,0 +1,61 @@
+"""What labs leave out is indeed not used by what they use."""
+
+import subprocess
+import sys
+
+import pytest
+
+START = "import gc; from jld_lab import imports; imports.leave_out(); import jld_lab.server, jld_lab.frontend\n"
+
+
+def run(code: str) -> str:
+    """Run code in an interpreter of its own, as a lab's."""
+    done = subprocess.run([sys.executable, "-I", "-c", START + code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_left_out() -> None:
+    """A lab's server is imported without the hub's database and handlers, Yarn, and HTTP clients it may not need."""
+    loaded = run("import sys; print(*(name for name, module in sys.modules.items() if hasattr(module, '__file__')))")
+    for name in ("sqlalchemy", "alembic", "jupyterhub.handlers", "jupyterlab.labapp", "requests", "aiohttp", "arrow"):
+        assert name not in loaded.split()
+
+
+@pytest.mark.parametrize(
+    ("scopes", "allowed"),
+    [
+        (["access:servers!server=alice/"], True),
+        (["access:servers!user=alice"], True),
+        (["access:servers"], True),
+        (["access:servers!server=bob/"], False),
+        (["access:servers!group=astronomers"], False),
+        ([], False),
+    ],
+)
+def test_scopes_are_checked_without_a_database(scopes: list[str], allowed: object) -> None:
+    """JupyterHub's check of who may enter a lab decides without what is left out."""
+    code = (
+        "from jupyterhub.services.auth import check_scopes\n"
+        f"print(bool(check_scopes(['access:servers!server=alice/', 'access:servers!user=alice'], {scopes!r})))"
+    )
+    assert run(code) == f"{allowed}\n"
+
+
+def test_client_comes_when_needed() -> None:
+    """The HTTP client that is put off is JupyterHub's own in the end, from whichever thread asks for it."""
+    code = (
+        "import concurrent.futures, jupyterhub.services.auth as auth\n"
+        "with concurrent.futures.ThreadPoolExecutor(4) as pool:\n"
+        "    clients = [pool.submit(imports.load_client).result() for _ in range(4)]\n"
+        "import aiohttp, jupyterhub.httpclient\n"
+        "print({client.fetch for client in clients} == {jupyterhub.httpclient.fetch}, aiohttp.ClientSession.__name__)"
+    )
+    assert run(code) == "True ClientSession\n"
+
+
+def test_use_of_what_is_left_out_fails_loudly() -> None:
+    """Whatever a stand-in does not hold is an error, not a silent None."""
+    assert "left out of labs" in run(
+        "from jupyterhub import orm\ntry:\n    orm.User\nexcept AttributeError as error:\n    print(error)"
+    )
