@@ -20,13 +20,15 @@
   const plugin = {
     id: 'jld-lab:notices',
     autoStart: true,
-    activate: async app => {
+    // It must return at once: JupyterLab is restored only when all plugins have been activated.
+    activate: app => {
       const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
       const notices = JSON.parse(config.jldNotices || '[]');
-      await app.restored;
-      for (const message of notices.flatMap(pieces)) {
-        app.commands.execute('apputils:notify', { message, type: 'warning', options: { autoClose: false } });
-      }
+      app.restored.then(() => {
+        for (const message of notices.flatMap(pieces)) {
+          app.commands.execute('apputils:notify', { message, type: 'warning', options: { autoClose: false } });
+        }
+      });
     }
   };
 
