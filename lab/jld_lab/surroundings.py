@@ -32,9 +32,12 @@ def prepare(settings: Settings) -> Path:
     os.environ["JUPYTER_RUNTIME_DIR"] = str(runtime)
     os.environ["LAB_STACK_DIR"] = str(settings.lab_stack_dir)
     if settings.lab_groups_dir.is_dir():
-        # Whatever has the name already is the member's, and stays.
+        link = settings.home / "groups"
+        # A link is an earlier lab's, and may lead where the folders were then; anything else is the member's.
         with suppress(OSError):
-            (settings.home / "groups").symlink_to(settings.lab_groups_dir)
+            if link.is_symlink():
+                link.unlink()
+            link.symlink_to(settings.lab_groups_dir)
     if settings.lab_nss_dir:
         names.write(settings.lab_nss_dir, settings.user, settings.home, settings.lab_groups)
     (runtime / "notices").write_text("".join(f"{notice}\n" for notice in settings.lab_notices))
