@@ -27,8 +27,6 @@ def main() -> int:
     follow.add_argument("--member", help="only this member's lab, and lines that name him")
     arguments = parser.parse_args()
     os.umask(0o022)
-    # So that what was begun is ended when `make up` is told to go.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         return run(arguments)
     except EmbeddedError as error:

@@ -41,3 +41,12 @@ class ServiceError(EmbeddedError):
         """Take the status that the service ended with, where it has one to tell."""
         super().__init__(line)
         self.status = status or 1
+
+
+class SignalError(EmbeddedError):
+    """A signal came while something was under way."""
+
+    def __init__(self, number: int) -> None:
+        """Take the signal's number; the status is the shell's for it."""
+        super().__init__("interrupted; what was started has ended")
+        self.status = 128 + number

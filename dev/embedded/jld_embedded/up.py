@@ -3,16 +3,17 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from . import ports, processes, supervision
-from .errors import BadSettingError, ServiceError
+from .errors import BadSettingError, ServiceError, SignalError
 from .lines import readable
 from .readiness import obstacle
 from .services import Service, Stack
@@ -52,19 +53,32 @@ def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
     """Start a stack where none runs; leave nothing behind when it does not come up."""
     if left := processes.end(state.root):
         say(f"ended {left} processes that an earlier start had left")
-    try:
-        run = state.make_run()
-        stack = Stack(settings, state, run, user)
-        services = stack.services()
-        ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))})
-        supervision.configure(state, run, services)
-        watch = Watch(state, run, services)
-        watch.supervisor = supervision.start(state, stack.environment((), {}))
-        watch.wait([service.name for service in services])
-    except BaseException:
-        end(state)
-        raise
+    with noted(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        try:
+            run = state.make_run()
+            stack = Stack(settings, state, run, user)
+            services = stack.services()
+            ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))})
+            supervision.configure(state, run, services)
+            watch = Watch(state, run, services, signals)
+            watch.supervisor = supervision.start(state, stack.environment((), {}))
+            watch.wait([service.name for service in services])
+        except BaseException:
+            end(state)
+            raise
     return stack
+
+
+@contextlib.contextmanager
+def noted(*numbers: signal.Signals) -> Iterator[list[int]]:
+    """Collect signals instead of acting on them at once: an exception in the middle of anything may get lost."""
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def down(state: State) -> None:
@@ -105,10 +119,18 @@ def keep_user_secret(state: State, user: Mapping[str, str]) -> None:
 class Watch:
     """Looks on while services start."""
 
-    def __init__(self, state: State, run: Path, services: list[Service]) -> None:
-        """Remember where each log ends now: what follows is of this start."""
+    def __init__(self, state: State, run: Path, services: list[Service], signals: Sequence[int] = ()) -> None:
+        """Remember where each log ends now: what follows is of this start.
+
+        Args:
+            state: the stack's state folder.
+            run: its folder of sockets.
+            services: what to wait for.
+            signals: those that came meanwhile, if they are to end the wait.
+        """
         self.state = state
         self.run = run
+        self.signals = signals
         self.waiting = {service.name: service for service in services}
         self.begun = time.monotonic()
         self.sizes = {log.name: log.stat().st_size for log in state.log.glob("*.log")}
@@ -120,9 +142,12 @@ class Watch:
 
         Raises:
             ServiceError: where one ended, or the time is over.
+            SignalError: where a signal came.
         """
         obstacles: dict[str, str] = {}
         while True:
+            if self.signals:
+                raise SignalError(self.signals[0])
             self.check()
             for name, service in list(self.waiting.items()):
                 if why := obstacle(service):
