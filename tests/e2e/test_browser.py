@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from member import Visit
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stack import Stack
 
@@ -32,6 +33,18 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
+def stop_later(visit: Visit) -> Callable[[str], None]:
+    """Have a member's lab stopped after the test."""
+
+    def sign_in_too(login: str) -> None:
+        member = visit(login)
+        member.sign_in()
+        member.started = True
+
+    return sign_in_too
+
+
+@pytest.fixture
 def picture(request: pytest.FixtureRequest) -> Picture:
     """Keep a picture of a page where the caller asked for pictures."""
     folder: Path | None = request.config.getoption("--pictures")
@@ -51,7 +64,7 @@ def sign_in(page: Page, stack: Stack, login: str) -> None:
     page.get_by_role("button", name=login).click()
 
 
-def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> None:
+def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture, stop_later: Callable[[str], None]) -> None:
     """Sign in, pick an image, open a notebook on LSST_Stack, run a cell, and read the terminal's id."""
     page.goto(stack.url)
     expect(page.get_by_role("heading", name="Your own JupyterLab")).to_be_visible()
@@ -68,6 +81,7 @@ def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> N
     notebook = page.locator(".jp-LauncherCard[data-category=Notebook]", has_text="LSST_Stack")
     expect(notebook).to_be_visible()
     notebook.click()
+    expect(page.get_by_text("LSST_Stack | Idle")).to_be_visible()
     cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
     cell.click()
     page.keyboard.insert_text(
@@ -76,13 +90,15 @@ def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture) -> N
     page.keyboard.press("Shift+Enter")
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text("LonLat")
     picture(page, "lab")
+    stop_later("alice")
 
 
-def test_notices_are_shown(page: Page, stack: Stack) -> None:
+def test_notices_are_shown(page: Page, stack: Stack, stop_later: Callable[[str], None]) -> None:
     """Carol's lab shows which of her organizations are left out."""
     sign_in(page, stack, "carol")
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("left out").first).to_be_visible()
+    stop_later("carol")
 
 
 def test_refusal(page: Page, stack: Stack, picture: Picture) -> None:

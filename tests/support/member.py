@@ -82,13 +82,16 @@ class Member:
         return self.web.post(action, data=fields | {"login": self.login})
 
     def start_lab(self, image: str = IMAGE, menu: httpx.Response | None = None) -> httpx.Response:
-        """Post the image menu and return the page on which the member ends.
+        """Post the image menu and return the page on which the member ends: his lab's, also where it runs already.
 
         Args:
             image: What to pick.
             menu: The page with the menu, where it is open already.
         """
-        action, fields = _form(menu or self.web.get(f"{self.url}/hub/spawn"))
+        menu = menu or self.web.get(f"{self.url}/hub/spawn")
+        if f"/user/{self.login}/lab" in str(menu.url):
+            return menu
+        action, fields = _form(menu)
         page = follow_start(self.web, self.web.post(action, data=fields | {"image": image}))
         self.started = page.is_success
         return page
