@@ -5,7 +5,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def held(process: Process) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def end(state: Path, patience: float = PATIENCE) -> int:
+def end(state: Path, patience: float = PATIENCE, wake: Callable[[], None] = lambda: None) -> int:
     """End all processes of a stack: those with its mark (supervisord is one) and all below them.
 
     Those without a parent in the stack are asked first (SIGTERM): they know best how to end their own children.
@@ -108,6 +108,7 @@ def end(state: Path, patience: float = PATIENCE) -> int:
     Args:
         state: the stack's state folder.
         patience: seconds from asking a process to killing it.
+        wake: called while waiting, for a process that is slow to notice signals.
 
     Returns:
         How many processes there were.
@@ -135,6 +136,7 @@ def end(state: Path, patience: float = PATIENCE) -> int:
                 raise EmbeddedError(f"process {process.pid} does not end, not even by SIGKILL: see ps -o stat,wchan")
             elif waited > patience:
                 send(process, signal.SIGKILL)
+        wake()
         await_one(alive)
 
 
@@ -145,7 +147,7 @@ def send(process: Process, number: signal.Signals) -> None:
             signal.pidfd_send_signal(descriptor, number)
 
 
-def await_one(processes: Iterable[Process], seconds: float = 0.5) -> None:
+def await_one(processes: Iterable[Process], seconds: float = 0.1) -> None:
     """Wait until one of some processes has ended, or a while has passed in which new ones may have come."""
     with contextlib.ExitStack() as stack:
         poll = select.poll()

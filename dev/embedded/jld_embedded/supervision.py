@@ -126,6 +126,13 @@ def start(state: State, environment: dict[str, str]) -> "subprocess.Popen[bytes]
         )
 
 
+def wake(run: Path | None) -> None:
+    """Have supervisord notice signals, those of ended children too; by itself it does so once a second."""
+    if run:
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            control(run).getState()
+
+
 def update(run: Path) -> list[str]:
     """Have supervisord take its configuration anew and (re)start what changed or has ended.
 

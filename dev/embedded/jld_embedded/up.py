@@ -93,11 +93,7 @@ def down(state: State) -> None:
 def end(state: State) -> bool:
     """End all processes of the stack, and remove its sockets; return whether there was anything to end."""
     run = state.run()
-    if run:
-        # On a call supervisord acts at once; a signal it notices within a second.
-        with contextlib.suppress(OSError):
-            supervision.control(run).shutdown()
-    ended = processes.end(state.root)
+    ended = processes.end(state.root, wake=lambda: supervision.wake(run))
     state.remove_run()
     return bool(run or ended)
 
