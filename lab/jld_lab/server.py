@@ -92,5 +92,7 @@ def run(settings: Settings, runtime: Path) -> None:
     os.environ["JUPYTERHUB_DISABLE_USER_CONFIG"] = "1"
     SingleUser.announce_url = settings.lab_announce_url
     server = SingleUser.initialize_server(argv=[], config=configure(settings, runtime))
+    for notice in settings.lab_notices:
+        server.log.warning("The member is told: %s", notice)
     server.no_browser_open_file = True
     server.start()

@@ -171,6 +171,17 @@ class Lab:
         """Return the log, each line of which is a JSON object."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def wait_for_line(self, message: str) -> dict[str, Any]:
+        """Wait for a line of the log whose message begins so, and return it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            # The last line may not be whole yet.
+            for line in self.log.read_text().splitlines(keepends=True):
+                if line.endswith("\n") and (parsed := json.loads(line))["message"].startswith(message):
+                    return dict(parsed)
+            time.sleep(0.02)
+        raise AssertionError(f"no line {message!r} within {PATIENCE} s; the log: {self.log.read_text()}")
+
     def socket(self, path: str) -> ClientConnection:
         """Open a websocket."""
         return connect(

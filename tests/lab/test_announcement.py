@@ -50,7 +50,7 @@ def test_failure_is_not_fatal(new_lab: Callable[..., Lab], hub: FakeHub) -> None
     lab = new_lab().start().ready()
     hub.wait_for("GET", "/hub/api")
     assert lab.client.get("/api/status").status_code == 200
-    assert [line["level"] for line in lab.lines() if "could not tell the hub" in line["message"]] == ["ERROR"]
+    assert lab.wait_for_line("could not tell the hub")["level"] == "ERROR"
 
 
 async def test_tries_again(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

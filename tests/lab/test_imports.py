@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 START = "import gc; from jld_lab import imports; imports.leave_out(); import jld_lab.server, jld_lab.frontend\n"
 
 
@@ -22,24 +20,17 @@ def test_left_out() -> None:
         assert name not in loaded.split()
 
 
-@pytest.mark.parametrize(
-    ("scopes", "allowed"),
-    [
-        (["access:servers!server=alice/"], True),
-        (["access:servers!user=alice"], True),
-        (["access:servers"], True),
-        (["access:servers!server=bob/"], False),
-        (["access:servers!group=astronomers"], False),
-        ([], False),
-    ],
-)
-def test_scopes_are_checked_without_a_database(scopes: list[str], allowed: object) -> None:
+def test_scopes_are_checked_without_a_database() -> None:
     """JupyterHub's check of who may enter a lab decides without what is left out."""
     code = (
         "from jupyterhub.services.auth import check_scopes\n"
-        f"print(bool(check_scopes(['access:servers!server=alice/', 'access:servers!user=alice'], {scopes!r})))"
+        "for scope in ('server=alice/', 'user=alice', 'server=bob/', 'group=astronomers'):\n"
+        "    print(bool(check_scopes(['access:servers!server=alice/', 'access:servers!user=alice'],\n"
+        "        [f'access:servers!{scope}'])))\n"
+        "print(bool(check_scopes(['access:servers!server=alice/'], ['access:servers'])))\n"
+        "print(bool(check_scopes(['access:servers!server=alice/'], [])))"
     )
-    assert run(code) == f"{allowed}\n"
+    assert run(code).split() == ["True", "True", "False", "False", "True", "False"]
 
 
 def test_client_comes_when_needed() -> None:

@@ -194,12 +194,25 @@ def test_groups_are_in_the_file_browser(lab: Lab) -> None:
     assert [item["name"] for item in lab.client.get("/api/contents/groups").json()["content"]] == ["lsst"]
 
 
+def test_what_is_called_groups_already(new_lab: Callable[..., Lab]) -> None:
+    """A member's own file of that name stays, and a link of an earlier lab leads to where the folders are now."""
+    own, stale = new_lab(), new_lab()
+    (own.home / "groups").write_text("mine")
+    (stale.home / "groups").symlink_to("/nowhere")
+    for lab in (own, stale):
+        lab.start()
+    for lab in (own, stale):
+        lab.wait_for_line("Serving notebooks")
+    assert (own.home / "groups").read_text() == "mine"
+    assert (stale.home / "groups").readlink() == stale.folder / "groups"
+
+
 def test_log_is_json(lab: Lab) -> None:
     """Each line of the log is an object of Logstash's v1 form with service and member, without the token."""
     assert lab.client.get("/api/contents/nothing?token=of-a-guest").status_code == 404
-    lines = lab.lines()
-    assert all((line["@version"], line["service"], line["user"]) == ("1", "lab", "alice") for line in lines)
-    assert any(line["message"].startswith("GET /user/alice/api/contents/nothing: 404") for line in lines)
+    lab.wait_for_line("The member is told: You see <b>this</b> notice.")
+    lab.wait_for_line("GET /user/alice/api/contents/nothing: 404")
+    assert all((line["@version"], line["service"], line["user"]) == ("1", "lab", "alice") for line in lab.lines())
     assert TOKEN not in lab.log.read_text()
     assert "of-a-guest" not in lab.log.read_text()
 

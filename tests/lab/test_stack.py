@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,7 +190,7 @@ def test_missing_stack(new_lab: Callable[..., Lab]) -> None:
     refused = lab.client.post("/api/kernels", json={"name": "LSST_Stack"})
     sentence = "The LSST stack is missing here: there is no /nowhere/stack/loadLSST.bash. Tell your operator."
     assert (refused.status_code, refused.json()["message"]) == (503, sentence)
-    assert any("there is no /nowhere/stack/loadLSST.bash" in line["message"] for line in lab.lines())
+    lab.wait_for_line("LSST_Stack cannot be started: there is no /nowhere/stack/loadLSST.bash")
 
 
 def test_broken_stack(new_lab: Callable[..., Lab], open_folder: Path) -> None:
@@ -201,11 +200,7 @@ def test_broken_stack(new_lab: Callable[..., Lab], open_folder: Path) -> None:
     (broken / "loadLSST.bash").write_text("setup() { echo no version >&2; return 1; }\n")
     lab = new_lab(LAB_STACK_DIR=str(broken)).start().ready()
     lab.client.post("/api/kernels", json={"name": "LSST_Stack"})
-    sentence = f"LSST_Stack cannot be started: {broken} has no product lsst_distrib."
-    deadline = time.monotonic() + 20
-    while not any(line["message"] == sentence for line in lab.lines()):
-        assert time.monotonic() < deadline, lab.log.read_text()
-        time.sleep(0.02)
+    lab.wait_for_line(f"LSST_Stack cannot be started: {broken} has no product lsst_distrib.")
 
 
 def test_lsst_in_a_real_stack(new_lab: Callable[..., Lab]) -> None:

@@ -25,7 +25,8 @@
       const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
       const notices = JSON.parse(config.jldNotices || '[]');
       app.restored.then(() => {
-        for (const message of notices.flatMap(pieces)) {
+        // The newest is shown on top.
+        for (const message of notices.flatMap(pieces).reverse()) {
           app.commands.execute('apputils:notify', { message, type: 'warning', options: { autoClose: false } });
         }
       });
