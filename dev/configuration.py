@@ -120,8 +120,8 @@ def written(value: object, field: FieldInfo) -> str:
             text = ",".join(map(str, value))
         case Path() if value == Path(sys.executable):
             text = ""
-        case Path() if value.resolve().is_relative_to(ROOT):
-            text = value.resolve().relative_to(ROOT).as_posix()
+        case Path() if value.is_relative_to(ROOT):
+            text = value.relative_to(ROOT).as_posix()
         case int() if get_args(jld_hub.settings.Bytes)[1] in field.metadata:
             text = size(value)
         case float():

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jld_lab import stack as stack_module
 from jld_lab.stack import MARKER, BuildError, build
 
 from tests.lab.conftest import Lab
 
-REAL = Path(__file__).resolve().parents[2] / ".stack"
+CHECKOUT = Path(__file__).resolve().parents[2]
+REAL = (CHECKOUT / ".stack").resolve()  # members may be unable to pass the checkout
 
 FAKE_UV = """#!/bin/sh
 echo "$@" >> {log}
@@ -129,8 +129,9 @@ def test_build_never_replaces_anything_else(tmp_path: Path, uv: Uv, lock: Path) 
 
 def test_command_on_a_bare_interpreter(tmp_path: Path) -> None:
     """The file runs without anything installed, and ends in a line and status 1 where it cannot build."""
+    program = CHECKOUT / "lab/jld_lab/stack.py"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", stack_module.__file__, str(tmp_path / "stack"), "--uv", str(tmp_path / "none")],
+        [sys.executable, "-I", "-S", program, tmp_path / "stack", "--uv", tmp_path / "none"],
         capture_output=True,
         text=True,
         check=False,
