@@ -5,12 +5,12 @@ import json
 import os
 import pwd
 import shutil
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jupyterhub.spawner import LocalProcessSpawner
 
 from .identity import NOBODY
@@ -98,18 +98,28 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
 
         The server gets SIGTERM at once: without a terminal it takes SIGINT for an interrupt, and leaves its kernels.
         """
+        started = psutil.Process(self.pid).children(recursive=True) if self.pid and psutil.pid_exists(self.pid) else []
         await super().stop(now=True)
-        self._end_leftovers()
+        self._end_leftovers(started)
 
-    def _end_leftovers(self) -> None:
-        """Kill what is left of this lab, by the folder that only its processes' environment names, and the folder."""
-        mark = f"LAB_RUNTIME_DIR={self.runtime_dir}".encode()
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    self.log.info("Killed process %s, which outlived the lab of %s", entry.name, self.user.name)
+    def _end_leftovers(self, started: Iterable[psutil.Process] = ()) -> None:
+        """Kill what is left of this lab, and remove its runtime folder.
+
+        Args:
+            started: What the server had started, beside what the folder's name in the environment tells: root in a
+                container may not read the environment of others.
+        """
+        found = {process for process in psutil.process_iter() if self._is_marked(process)} | set(started)
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                self.log.info("Killed process %d, which outlived the lab of %s", process.pid, self.user.name)
         shutil.rmtree(self.runtime_dir, ignore_errors=True)
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return process.environ().get("LAB_RUNTIME_DIR") == str(self.runtime_dir)
+        return False
 
     @property
     def runtime_dir(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 
 T = TypeVar("T")
 
@@ -115,15 +116,19 @@ class EmbeddedStack:
         raise AssertionError(f"make status does not list {part}: {self.output}")
 
     def processes(self) -> dict[int, dict[str, str]]:
-        """Return every process of this stack, by the mark in its environment, with that environment."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit():
-                    lines = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
-                    environment = dict(line.split("=", 1) for line in lines if "=" in line)
-                    if environment.get("JLD_STATE") == str(self.state):
-                        found[int(entry.name)] = environment
+        """Return every process of this stack with its environment, as far as that can be read.
+
+        They are found by the mark in the environment, and as descendants of supervisord.
+        """
+        found: dict[int, dict[str, str]] = {}
+        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+            supervisord = psutil.Process(int((self.state / "run" / "supervisord.pid").read_text()))
+            found = {process.pid: {} for process in (supervisord, *supervisord.children(recursive=True))}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                environment = process.environ()
+                if process.pid in found or environment.get("JLD_STATE") == str(self.state):
+                    found[process.pid] = environment
         return found
 
     @contextlib.contextmanager
