@@ -37,11 +37,10 @@ class FakeHub(ThreadingHTTPServer):
         self.announced_at = 0.0
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def wait_for(self, method: str, path: str) -> None:
-        """Wait until a request has arrived."""
+    def has_seen(self, method: str, path: str, patience: float = PATIENCE) -> bool:
+        """Wait until a request has arrived, and return whether it has."""
         with self.news:
-            arrived = self.news.wait_for(lambda: any(seen[:2] == (method, path) for seen in self.seen), PATIENCE)
-        assert arrived, f"no {method} {path} within {PATIENCE} s; there were {self.seen}"
+            return self.news.wait_for(lambda: any(seen[:2] == (method, path) for seen in self.seen), patience)
 
 
 class _HubHandler(BaseHTTPRequestHandler):
@@ -153,10 +152,11 @@ class Lab:
 
     def ready(self) -> "Lab":
         """Wait until the lab has said that it listens."""
-        try:
-            self.hub.wait_for("POST", "/hub/api/announcement")
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the log: {self.log.read_text()}") from None
+        assert self.process
+        deadline = time.monotonic() + PATIENCE
+        while not self.hub.has_seen("POST", "/hub/api/announcement", patience=0.1):
+            assert self.process.poll() is None, f"it ended; the log: {self.log.read_text()}"
+            assert time.monotonic() < deadline, f"no word from it; the log: {self.log.read_text()}"
         return self
 
     def end(self) -> int:
@@ -165,7 +165,11 @@ class Lab:
         if self.process is None:
             return 0
         self.process.terminate()
-        return self.process.wait(PATIENCE)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log, each line of which is a JSON object."""

@@ -82,7 +82,7 @@ def test_sign_in_by_oauth(lab: Lab) -> None:
 
 def test_activity_reaches_the_hub(lab: Lab) -> None:
     """The lab tells the hub of activity, from which the hub knows idle labs."""
-    lab.hub.wait_for("POST", "/hub/api/users/alice/activity")
+    assert lab.hub.has_seen("POST", "/hub/api/users/alice/activity")
     assert ("POST", "/hub/api/users/alice/activity", f"token {TOKEN}") in lab.hub.seen
 
 
