@@ -1,15 +1,10 @@
 """Runs a member's lab: `python -I -m jld_lab`, with the member's uid, gid and groups."""
 
-import gc
+import os
+import site
+import sys
 
-# Half of the garbage collector's work is at start, when nothing becomes garbage. server.py turns it on again.
-gc.disable()
-
-import os  # noqa: E402
-import site  # noqa: E402
-import sys  # noqa: E402
-
-from . import imports, log, settings, surroundings  # noqa: E402
+from . import imports, log, settings, surroundings
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The lab's server: JupyterHub's single-user extension, configured in code that the member cannot change."""
 
 import asyncio
-import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from traitlets import Dict
 from traitlets.config import Config
 
-from . import imports, kernels, log
+from . import kernels, log
 from .announcement import announce
 from .settings import Settings
 
@@ -36,19 +35,9 @@ class SingleUser(JupyterHubSingleUser):  # type: ignore[misc]
         """Tell the hub at once that the socket accepts; then do what was left for later."""
         self._activity_task = asyncio.create_task(self._turn_to_the_hub())
 
-    async def stop_extension(self) -> None:
-        """End what goes on with the hub."""
-        await super().stop_extension()
-        await imports.close_client()
-
     async def _turn_to_the_hub(self) -> None:
         if self.announce_url:
             await announce(self.announce_url, self.hub_auth.api_token)
-        # In a thread: by now the hub asks whether the lab answers.
-        await asyncio.to_thread(imports.load_client)
-        # What is loaded stays, and needs no look by the garbage collector.
-        gc.freeze()
-        gc.enable()
         await super().check_hub_version()
         await super().keep_activity_updated()
 

@@ -194,3 +194,5 @@ async def test_the_dict_makes_the_account(authenticator: MemberAuthenticator, gi
     assert user.name == "alice"
     assert (await user.get_auth_state())["identity"]["uid"] == 4242424
     crypto.CryptKeeper.clear_instance()
+    session.close()
+    session.get_bind().dispose()
