@@ -18,6 +18,14 @@ def test_lab_page(alice: Member) -> None:
     assert "frame-ancestors" in page.headers["Content-Security-Policy"]
 
 
+def test_lab_announces_itself(stack: Stack, lab: Lab) -> None:
+    """The start ended by the lab's own word, which nobody else can give."""
+    assert "204 POST /hub/api/announcement (alice@" in (stack.state / "log" / "hub.log").read_text()
+    address = f"{stack.url}/hub/api/announcement"
+    for headers in ({}, {"Authorization": "token wrong"}, lab.headers):
+        assert httpx.post(address, headers=headers, json={}).status_code == 403
+
+
 def test_cell_in_the_stack(lab: Lab) -> None:
     """`import lsst` works in the LSST_Stack kernel, and so do real modules of it."""
     with lab.kernel() as kernel:
