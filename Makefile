@@ -56,7 +56,7 @@ lock: ready ## make the locks anew from the pyproject.toml files
 	@dev/lock
 
 clean: down ## remove what can be made again: homes, database and secrets stay
-	@for made in .venv .stack; do if [ -L $$made ]; then rm -rf "$$(readlink -f $$made)"; fi; rm -rf $$made || exit; done
+	@for made in .venv .stack .bench; do if [ -L $$made ]; then rm -rf "$$(readlink -f $$made)"; fi; rm -rf $$made || exit; done
 	@rm -rf hub/proxy/node_modules .mypy_cache .ruff_cache .pytest_cache
 	@if [ -d var ]; then rm -rf var/log var/programs var/supervisord.conf var/lock; fi
 	@find . -name __pycache__ -prune -exec rm -rf {} +

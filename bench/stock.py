@@ -44,19 +44,17 @@ def install() -> None:
 
 
 class StockHub:
-    """A running stock hub.
-
-    Args:
-        node: The Node.js program.
-    """
+    """A running stock hub."""
 
     login = "alice"
 
-    def __init__(self, node: str) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jld-stock-"))
         port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
-        config = CONFIG.format(port=port, proxy_api=port + 2, node=node, proxy=PROXY, folder=self.folder)
+        config = CONFIG.format(
+            port=port, proxy_api=port + 2, node=CHECKOUT / ".venv/bin/node", proxy=PROXY, folder=self.folder
+        )
         (self.folder / "jupyterhub_config.py").write_text(config)
         self.log = (self.folder / "hub.log").open("wb")
         self.process = subprocess.Popen(

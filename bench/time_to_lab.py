@@ -8,13 +8,12 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import socket
 import statistics
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,6 +122,7 @@ def measure(login: str, web: httpx.Client, click: Callable[[], httpx.Response]) 
     watch.stopped.set()
     watch.join()
     assert page.status_code == httpx.codes.OK, page.text
+    assert watch.listens, "the server was not seen to listen"
     assert urlsplit(str(page.url)).path.startswith(f"/user/{login}/lab"), page.url
     return Start(usable - clicked, watch.born - clicked, watch.listens - watch.born, usable - watch.listens)
 
@@ -145,12 +145,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     stock.install()
-    node = shutil.which("node")
-    if not node:
-        parser.error("no node on the PATH: `make up` prints where it has put one")
-    ours, peer = Ours(), stock.StockHub(node)
     figures: dict[str, list[Start]] = {"ours": [], "stock": []}
-    try:
+    with closing(Ours()) as ours, closing(stock.StockHub()) as peer:
         for number in range(arguments.starts + 1):
             ours.open_menu()
             one = measure(ours.login, ours.web, ours.click)
@@ -161,9 +157,6 @@ def main() -> None:
                 figures["ours"].append(one)
                 figures["stock"].append(other)
                 print(f"{number}: ours {one.usable:.2f} s, stock {other.usable:.2f} s", flush=True)
-    finally:
-        ours.close()
-        peer.close()
 
     print(f"\nclick to usable lab, seconds; {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(f"{'':<8} {'starts':>6} {'median':>8} {'best':>8} {'worst':>8} {'hub':>8} {'server':>8} {'page':>8}")

@@ -257,8 +257,9 @@ class Bootstrap:
         """List the steps in the order in which they need each other."""
         users = "shared" if self.shared else "own"
         manifests = [CHECKOUT / component / "pyproject.toml" for component in EDITABLE]
-        sources = ("requirements-stack.txt", "jld_lab/stack.py", "jld_lab/loadLSST.bash")
-        stack = [CHECKOUT / "lab" / name for name in sources]
+        stack = [
+            CHECKOUT / "lab" / name for name in ("requirements-stack.txt", "jld_lab/stack.py", "jld_lab/loadLSST.bash")
+        ]
         modules = CHECKOUT / "hub/proxy/node_modules/configurable-http-proxy"
         proxy = [CHECKOUT / "hub/proxy/package-lock.json", CHECKOUT / "dev/requirements-node.txt"]
         return [

@@ -15,7 +15,7 @@ class AnnouncementHandler(APIHandler):  # type: ignore[misc]
     """Takes the announcement of the one lab whose token it carries."""
 
     async def post(self) -> None:
-        """Answer 204, or 403 for any token but that of a lab which is starting."""
+        """Answer 204, or 403 for any token but a lab's own."""
         token = self.get_token()
         if isinstance(token, orm.APIToken) and token.user is not None:
             user = self.users[token.user]

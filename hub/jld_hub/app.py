@@ -8,7 +8,7 @@ from traitlets.config import Config
 
 from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
 from .authenticator import GITHUB_TIMEOUT, MemberAuthenticator
-from .local import LocalSpawner, machine_ids
+from .local import LocalSpawner, is_taken
 from .log import JsonFormatter
 from .settings import Settings
 
@@ -86,7 +86,7 @@ def configure(settings: Settings) -> Config:
     member.http_request_kwargs = {"request_timeout": GITHUB_TIMEOUT}
     member.organizations = settings.github_organization_whitelist
     member.membership_grace = settings.hub_membership_grace
-    member.taken_ids = machine_ids()
+    member.is_taken = is_taken
 
     hub.spawner_class = LocalSpawner
     spawner = c.Spawner

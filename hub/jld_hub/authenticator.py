@@ -7,9 +7,10 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from oauthenticator.github import GitHubOAuthenticator
-from tornado.httpclient import HTTPClientError, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.web import HTTPError
-from traitlets import Int, List, Unicode
+from traitlets import Any as AnyTrait
+from traitlets import Callable, Int, List, Unicode, default
 
 from .access import Refusal, admit
 from .github import GitHub, GitHubUnavailableError, TokenRevokedError
@@ -39,7 +40,7 @@ class SignInError(HTTPError):
     """
 
     def __init__(self, status: int, message: str, cause: Exception) -> None:
-        super().__init__(status, message.replace("%", "%%"))
+        super().__init__(status, message)
         self.cause = cause
 
 
@@ -51,8 +52,15 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
     """
 
     organizations = List(Unicode(), help="organizations whose members may enter, in lower case").tag(config=True)
-    taken_ids = List(Int(), help="ids that no member or organization may have here").tag(config=True)
+    is_taken = Callable(lambda _: False, help="tells of an id whether it is used here already").tag(config=True)
     membership_grace = Int(help="seconds for which the last check holds while GitHub is silent").tag(config=True)
+
+    http_client = AnyTrait()
+
+    @default("http_client")
+    def _own_client(self) -> AsyncHTTPClient:
+        # Tornado shares one client of ten connections in a process; requests that hang here must not hold up homes.
+        return AsyncHTTPClient(force_instance=True, max_clients=20)
 
     def _github(self, token_info: dict[str, Any]) -> GitHub:
         headers = self.build_userdata_request_headers(token_info["access_token"], token_info["token_type"])
@@ -65,12 +73,23 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
                 method="GET",
                 headers=headers,
                 follow_redirects=False,  # a redirect is an answer: see GitHub.membership
-                request_timeout=GITHUB_TIMEOUT,
                 validate_cert=self.validate_server_cert,
             )
             return response
 
         return GitHub(fetch, self.github_api)
+
+    async def token_to_user(self, token_info: dict[str, Any]) -> dict[str, Any]:
+        """Ask whose token this is.
+
+        Raises:
+            GitHubUnavailableError: The answer makes no sense; a page for people, perhaps.
+        """
+        try:
+            account: dict[str, Any] = await super().token_to_user(token_info)
+            return account | {"login": str(account["login"]), "id": int(account["id"])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise GitHubUnavailableError("GitHub did not say whose token this is") from error
 
     async def update_auth_model(self, auth_model: AuthModel) -> AuthModel:
         """Ask GitHub for all organizations, decide on access, and add the identity.
@@ -84,7 +103,7 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         state = auth_model["auth_state"]
         account = state[self.user_auth_state_key]
         organizations = await admit(self._github(state["token_response"]), account["login"], self.organizations)
-        identity = identify(account["login"], account["id"], organizations, self.organizations, self.taken_ids)
+        identity = identify(account["login"], account["id"], organizations, self.organizations, self.is_taken)
         state["identity"] = identity.to_dict()
         state["checked_at"] = time.time()
         return auth_model
@@ -186,9 +205,11 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         if user is None or (known and _uid(known) == _uid(model["auth_state"])):
             return
         self.log.warning("Login %s has another GitHub id than before: its old account ends", user.name)
-        for name, spawner in list(user.spawners.items()):
-            if spawner.active:
-                await handler.stop_single_user(user, name)
+        spawner = user.spawner
+        if spawner.ready:
+            await handler.stop_single_user(user)
+        if spawner.active:
+            raise GitHubUnavailableError(f"the lab of the old account {user.name} has not ended yet")
         handler.users.delete(user)
 
 

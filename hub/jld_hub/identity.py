@@ -3,7 +3,7 @@
 The uid and the primary gid are the GitHub id; supplementary groups are the ids of the member's organizations.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,9 @@ class UnusableIdError(Exception):
     """The member's GitHub id cannot be a uid here."""
 
 
-def usable(number: int, taken: Collection[int]) -> bool:
+def usable(number: int, is_taken: Callable[[int], bool]) -> bool:
     """Tell whether a GitHub id can be a uid or gid."""
-    return FIRST_ID <= number <= LAST_ID and number not in NOBODY and number not in taken
+    return FIRST_ID <= number <= LAST_ID and number not in NOBODY and not is_taken(number)
 
 
 def identify(
@@ -76,7 +76,7 @@ def identify(
     number: int,
     organizations: Iterable[Organization],
     whitelist: Collection[str],
-    taken: Collection[int] = (),
+    is_taken: Callable[[int], bool] = lambda _: False,
 ) -> Identity:
     """Turn a GitHub account into an identity.
 
@@ -87,14 +87,14 @@ def identify(
         number: GitHub id of the account.
         organizations: All organizations of the member.
         whitelist: Logins of organizations, in lower case, that come first.
-        taken: Ids which the machine, the image or a component uses.
+        is_taken: Tells whether the machine, the image or a component uses an id.
 
     Raises:
         UnusableIdError: The account's id cannot be a uid.
     """
-    if not usable(number, taken):
+    if not usable(number, is_taken):
         raise UnusableIdError(f"the id of the GitHub account {login.lower()}, {number}, is reserved here")
     ranked = sorted(organizations, key=lambda group: (group.login not in whitelist, group.id))
-    fitting = [group for group in ranked if usable(group.id, taken)]
+    fitting = [group for group in ranked if usable(group.id, is_taken)]
     groups = tuple(fitting[:MOST_ORGANIZATIONS])
     return Identity(login.lower(), number, groups, tuple(group for group in ranked if group not in groups))

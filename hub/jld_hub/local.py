@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 from jupyterhub.spawner import LocalProcessSpawner
 
-from .identity import NOBODY
 from .lab import Lab
 from .spawner import MemberSpawner
 
@@ -23,10 +22,13 @@ UMASK = 0o027
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def machine_ids() -> list[int]:
-    """Return the uids and gids that this machine has names for, which members must not get."""
-    known = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()}
-    return sorted(known - NOBODY)
+def is_taken(number: int) -> bool:
+    """Tell whether this machine has a user or group with an id; one by one, since directories list none."""
+    for find in (pwd.getpwuid, grp.getgrgid):
+        with suppress(KeyError):
+            find(number)
+            return True
+    return False
 
 
 class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
@@ -37,13 +39,34 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         # -I: the working directory is the member's home, and the server imports nothing from there.
         self.cmd = [str(self.settings.hub_lab_python), "-I", "-m", "jld_lab"]
         self.env_keep = ["JLD_STATE"]
+        self.log_start = 0
 
     async def start(self) -> Any:
         """Start the process; its output goes to a file that outlives the hub."""
         with self.log_file.open("ab") as log:
+            self.log_start = log.tell()
             output: dict[str, Any] = {"stdout": log, "stderr": log}
             self.popen_kwargs = output
             return await super().start()
+
+    def get_state(self) -> dict[str, Any]:
+        """Keep when the process began, beside its id, which may be another process's after a while."""
+        state: dict[str, Any] = super().get_state()
+        with suppress(psutil.Error):
+            if self.pid:
+                state["born"] = psutil.Process(self.pid).create_time()
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a process that an earlier hub started, if it is the same one still."""
+        super().load_state(state)
+        self.pid: int
+        try:
+            same = psutil.Process(self.pid).create_time() == state.get("born")
+        except psutil.Error:
+            same = False
+        if not same:
+            self.pid = 0
 
     async def make_folders(self, lab: Lab) -> None:
         """Have the folders made, and local ones for sockets and for the links that stand for mounts."""
@@ -54,7 +77,7 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             link.unlink()
         for folder in lab.groups:
             (self.groups_dir / Path(folder.target).name).symlink_to(homes / folder.source)
-        self._end_leftovers()  # of a lab that died by itself
+        self._end_leftovers()
         runtime.mkdir(mode=0o700, parents=True)
         self.popen_kwargs |= {"cwd": homes / lab.home.source, "umask": UMASK}
         if os.geteuid() == 0:
@@ -72,7 +95,7 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             return environment
         homes = self.settings.hub_homes_dir
         return environment | {
-            "PATH": f"{self.settings.hub_lab_python.parent}:{PATH}",
+            "PATH": PATH,
             "HOME": str(homes / self.lab.home.source),
             "LAB_GROUPS_DIR": str(self.groups_dir),
             "LAB_RUNTIME_DIR": str(self.runtime_dir),
@@ -98,9 +121,16 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
 
         The server gets SIGTERM at once: without a terminal it takes SIGINT for an interrupt, and leaves its kernels.
         """
-        started = psutil.Process(self.pid).children(recursive=True) if self.pid and psutil.pid_exists(self.pid) else []
+        started: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            if self.pid:
+                started = psutil.Process(self.pid).children(recursive=True)
         await super().stop(now=True)
         self._end_leftovers(started)
+
+    async def run_post_stop_hook(self) -> None:
+        """Clean up also after a lab that died by itself, for which nobody calls stop."""
+        self._end_leftovers()
 
     def _end_leftovers(self, started: Iterable[psutil.Process] = ()) -> None:
         """Kill what is left of this lab, and remove its runtime folder.
@@ -138,9 +168,9 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         return self.settings.hub_log_dir / f"{self.user.name}.log"
 
     def last_words(self) -> str:
-        """Return the message of the last line of the lab's log."""
+        """Return the message of the last line that this lab, not an earlier one, wrote to its log."""
         with self.log_file.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+            log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - 4096))
             lines = log.read().decode(errors="replace").strip().splitlines()
         if not lines:
             return ""

@@ -50,8 +50,8 @@ def _cpus(value: Any) -> Any:
 
 def _bytes(value: Any) -> Any:
     """Read memory as JupyterHub does, in powers of two: `512M`, `2G`, and `2Gi` alike."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?", str(value).strip())
-    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])i?)?", str(value).strip())
+    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
     if size <= 0:
         raise ValueError("an amount of memory such as 512M, 2G or 2Gi")
     return size
@@ -205,7 +205,8 @@ def stop(variable: str, value: str, right: str) -> NoReturn:
     Raises:
         SystemExit: always, with EX_CONFIG.
     """
-    print(f"jld_hub: {variable}={value}: {right}", file=sys.stderr)  # noqa: T201 - before logging exists
+    shown = "".join(sign if sign.isprintable() else "?" for sign in value)  # one line, whatever the value holds
+    print(f"jld_hub: {variable}={shown}: {right}", file=sys.stderr)  # noqa: T201 - before logging exists
     raise SystemExit(EX_CONFIG)
 
 

@@ -40,8 +40,8 @@ class LabError(SpawnException):  # type: ignore[misc]
     """
 
     def __init__(self, message: str, *, reason: str, status: int = 500) -> None:
-        super().__init__(message.replace("%", "%%"), reason=reason, status_code=status)
-        self.message = self.jupyterhub_message = self.log_message = message
+        super().__init__(message, reason=reason, status_code=status)
+        self.jupyterhub_message = message  # what pages and the API show
 
 
 class MemberSpawner(_Base):  # type: ignore[misc]
@@ -65,7 +65,7 @@ class MemberSpawner(_Base):  # type: ignore[misc]
             options = self.menu.read_form(form)
             self.menu.pick(options)
         except NotOnMenuError as error:
-            raise HTTPError(400, str(error).replace("%", "%%")) from error
+            raise HTTPError(400, str(error)) from error
         return options
 
     def pick_image(self, options: Mapping[str, Any]) -> None:
@@ -128,10 +128,8 @@ class MemberSpawner(_Base):  # type: ignore[misc]
     def get_env(self) -> dict[str, str]:
         """Return the lab's whole environment."""
         environment: dict[str, str] = super().get_env()
-        if self.lab:
-            environment |= self.lab.environment(self.notices())
-        environment["LAB_ANNOUNCE_URL"] = url_path_join(self.hub.url, ANNOUNCEMENT_PATH)
-        return environment
+        lab = self.lab.environment(self.notices()) if self.lab else {}
+        return environment | lab | {"LAB_ANNOUNCE_URL": url_path_join(self.hub.url, ANNOUNCEMENT_PATH)}
 
     def notices(self) -> list[str]:
         """Return what members must be told about this way to run labs."""

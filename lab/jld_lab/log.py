@@ -59,6 +59,8 @@ def start(login: str, secret: str) -> None:
         login: The member's login.
         secret: What no line may show.
     """
+    # What cannot be written, on a full disk, is lost; to complain about it would be one more line.
+    logging.raiseExceptions = False
     _handler.setStream(_own_stdout())
     _handler.setFormatter(Formatter(login, secret))
     logging.basicConfig(level=logging.INFO, handlers=[_handler], force=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
-from traitlets import Dict
+from traitlets import Dict, Unicode
 from traitlets.config import Config
 
 from . import kernels, log
@@ -17,29 +17,21 @@ TERMINAL = Path(__file__).with_name("terminal.bash")
 
 
 class SingleUser(JupyterHubSingleUser):  # type: ignore[misc]
-    """JupyterHub's extension, which first listens and then turns to all else."""
+    """JupyterHub's extension, which tells the hub that it listens."""
 
     # Nothing else is looked for: what a lab serves is decided here.
     serverapp_config = {"jpserver_extensions": {"jupyter_server_terminals": True}}  # noqa: RUF012 - upstream's form
     # As a default too: this class logs before configuration reaches it.
     logging_config = Dict(log.CONFIG).tag(config=True)
-    announce_url: str | None = None
+    announce_url = Unicode(help="where to tell the hub that the socket accepts; nowhere when empty").tag(config=True)
 
     async def check_hub_version(self) -> None:
-        """Leave this for later: the hub waits for the socket."""
-
-    async def keep_activity_updated(self) -> None:
-        """Leave this for later, likewise."""
+        """Ask for no version before listening: the hub compares versions itself at its first look."""
 
     async def _start_jupyter_server_extension(self, _: Any) -> None:
-        """Tell the hub at once that the socket accepts; then do what was left for later."""
-        self._activity_task = asyncio.create_task(self._turn_to_the_hub())
-
-    async def _turn_to_the_hub(self) -> None:
+        """Tell the hub at once that the socket accepts."""
         if self.announce_url:
-            await announce(self.announce_url, self.hub_auth.api_token)
-        await super().check_hub_version()
-        await super().keep_activity_updated()
+            self._announcement = asyncio.create_task(announce(self.announce_url, self.hub_auth.api_token))
 
 
 def configure(settings: Settings, runtime: Path) -> Config:
@@ -57,7 +49,6 @@ def configure(settings: Settings, runtime: Path) -> Config:
     c.Application.logging_config = log.CONFIG
     c.ServerApp.tornado_settings = {
         "log_function": log.log_request,
-        "headers": {"Content-Security-Policy": "frame-ancestors 'none'"},
     }
     c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", str(TERMINAL)]}
     c.KernelManager.transport = "ipc"
@@ -67,6 +58,7 @@ def configure(settings: Settings, runtime: Path) -> Config:
     # SQLite does not work on NFS, where the home is.
     c.NotebookNotary.data_dir = str(runtime)
     c.Lab.notices = settings.lab_notices
+    c.SingleUser.announce_url = settings.lab_announce_url or ""
     return c
 
 
@@ -79,7 +71,6 @@ def run(settings: Settings, runtime: Path) -> None:
     """
     # Keeps configuration and extensions in the home from being read (jupyterhub.singleuser).
     os.environ["JUPYTERHUB_DISABLE_USER_CONFIG"] = "1"
-    SingleUser.announce_url = settings.lab_announce_url
     server = SingleUser.initialize_server(argv=[], config=configure(settings, runtime))
     for notice in settings.lab_notices:
         server.log.warning("The member is told: %s", notice)

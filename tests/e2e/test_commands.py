@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from member import Member
-from stack import CommandError, EmbeddedStack, Stack
+from stack import CommandError, EmbeddedStack, Stack, until
 
 
 def test_second_up_finds_all_running(stack: Stack) -> None:
@@ -55,6 +55,21 @@ def test_wrong_setting_is_shown(name: str, value: str) -> None:
         assert not broken.processes()
     finally:
         broken.down()
+
+
+def test_idle_lab_is_stopped() -> None:
+    """A lab that nobody has used for HUB_CULL_IDLE_SECONDS is stopped, and its member can start it again."""
+    own = EmbeddedStack(HUB_CULL_IDLE_SECONDS="3")
+    try:
+        own.up()
+        member = Member(own.url, "alice")
+        member.sign_in()
+        member.start_lab()
+        until("the idle lab was stopped", lambda: not member.user()["server"], seconds=60)
+        assert member.start_lab().status_code == 200
+        member.web.close()
+    finally:
+        own.down()
 
 
 def test_down_leaves_no_process() -> None:

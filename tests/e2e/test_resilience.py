@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import httpx
 from member import Lab, Member, Visit
@@ -64,7 +65,8 @@ def test_recycled_login_is_another_account(stack: Stack, visit: Visit) -> None:
     old = visit("bob")
     old.sign_in()
     old.start_lab()
-    Lab(old).terminal("echo old > ~/letter")
+    lab = Lab(old)
+    lab.terminal("echo old > ~/letter")
     with stack.github() as github:
         github.put("/members/bob", json={"id": 8282828, "organizations": [{"organization": "lsst"}]}).raise_for_status()
         new = visit("bob")
@@ -72,6 +74,22 @@ def test_recycled_login_is_another_account(stack: Stack, visit: Visit) -> None:
         new.start_lab()
         assert "No such file" in Lab(new).terminal("cat ~/letter")
         assert Lab(new).terminal('basename "$HOME"') == "8282828"
+        for address in (f"{stack.url}/hub/api/user", f"{lab.url}/api/status"):
+            assert httpx.get(address, headers=lab.headers).status_code in (302, 403), "the old token has ended"
         new.leave()
     old.started = False  # it ended with its account
     assert (stack.export / "homes" / "5252525" / "letter").read_text() == "old\n"
+
+
+def test_lab_that_died_by_itself(stack: Stack, visit: Visit) -> None:
+    """After a lab was killed, what its member had left running ends too, and he can start again."""
+    bob = visit("bob")
+    bob.sign_in()
+    bob.start_lab()
+    Lab(bob).terminal("setsid sleep 1000 >/dev/null 2>&1 &")
+    of_bob = {pid for pid, variables in stack.processes().items() if variables.get("JUPYTERHUB_USER") == "bob"}
+    (server,) = (pid for pid in of_bob if b"jld_lab" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(server, signal.SIGKILL)
+    until("the hub has noticed", lambda: not bob.user()["server"], seconds=60)
+    assert not of_bob & set(stack.processes())
+    assert bob.start_lab().status_code == 200

@@ -56,7 +56,25 @@ def test_an_outage_is_no_refusal(stack: Stack, visit: Visit) -> None:
 
 def test_cancelled_sign_in(stack: Stack, visit: Visit) -> None:
     """Who cancels at GitHub comes back to a page that says so, not to a failure."""
-    eve = visit("bob")
-    page = eve.web.get(f"{stack.url}/hub/oauth_callback?error=access_denied&state=x")
+    page = visit("bob").web.get(f"{stack.url}/hub/oauth_callback?error=access_denied&state=x")
     assert page.status_code == 400
     assert "access_denied" in page.text
+
+
+def test_somebody_elses_code(stack: Stack, visit: Visit) -> None:
+    """A code that was meant for another browser signs nobody in: its state is not this browser's."""
+    attacker, victim = visit("bob"), visit("alice")
+    attacker.web.follow_redirects = False
+    answer = attacker.sign_in()
+    assert answer.status_code == 302
+    victim.web.get(f"{stack.url}/hub/oauth_login")
+    assert victim.web.get(answer.headers["Location"]).status_code == 400
+    assert "/hub/login" in str(victim.web.get(f"{stack.url}/hub/home").url)
+
+
+def test_tokens_are_kept_encrypted(stack: Stack, visit: Visit) -> None:
+    """The hub's database has no GitHub token that could be read."""
+    visit("bob").sign_in()
+    kept = b"".join(file.read_bytes() for file in (stack.state / "hub").iterdir())
+    assert b"jupyterhub" in kept
+    assert b"gho_" not in kept

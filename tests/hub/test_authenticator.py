@@ -117,7 +117,7 @@ async def test_outage_of_one_lookup_keeps_nobody_out(authenticator: MemberAuthen
 
 async def test_reserved_id(authenticator: MemberAuthenticator, github: StandIn) -> None:
     """An id that this machine uses is refused."""
-    authenticator.taken_ids = [4242424]
+    authenticator.is_taken = lambda number: number == 4242424
     with pytest.raises(UnusableIdError):
         await sign_in(authenticator, github, "alice")
 

@@ -25,7 +25,7 @@ def test_whitelisted_organizations_come_first_then_lower_ids() -> None:
 def test_reserved_id_is_refused(number: int) -> None:
     """Ids of the system, of nobody, beyond 31 bits, or taken here make no member."""
     with pytest.raises(UnusableIdError, match=str(number)):
-        identify("eve", number, [], [], taken=[7777])
+        identify("eve", number, [], [], is_taken=lambda number: number == 7777)
 
 
 @pytest.mark.parametrize("number", [1000, LAST_ID])

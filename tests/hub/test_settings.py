@@ -55,6 +55,7 @@ WRONG = [
     ("LAB_CPU_LIMIT", "-1", "a number of CPUs"),
     ("LAB_CPU_LIMIT", "nan", "a number of CPUs"),
     ("LAB_MEM_LIMIT", "2Q", "an amount of memory"),
+    ("LAB_MEM_LIMIT", "5i", "an amount of memory"),
     ("LAB_MEM_LIMIT", "0", "an amount of memory"),
     ("LAB_CONTAINER_NAMES", "a,a", "different image names"),
     ("LAB_CONTAINER_NAMES", "a b", "different image names"),

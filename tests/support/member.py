@@ -76,7 +76,7 @@ class Member:
 
     def sign_in(self) -> httpx.Response:
         """Go through GitHub and return the page on which the member ends."""
-        page = self.web.get(f"{self.url}/hub/oauth_login")
+        page = self.web.get(f"{self.url}/hub/oauth_login", follow_redirects=True)
         assert "/login/oauth/authorize" in str(page.url), page.text
         action, fields = _form(page)
         return self.web.post(action, data=fields | {"login": self.login})

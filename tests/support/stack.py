@@ -62,7 +62,11 @@ class EmbeddedStack:
         self.port = free_ports(6)
         self.url = f"http://localhost:{self.port}"
         self.output = ""
-        self.environment = os.environ | {
+        # The stack's settings are this test's alone, whatever the developer has set for his own.
+        own = ("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        self.environment = inherited | {
+            "EMBEDDED_ENV_FILE": os.devnull,
             "EMBEDDED_STATE": str(self.state),
             "EMBEDDED_PORT": str(self.port),
             "GITHUB_ORGANIZATION_WHITELIST": "lsst-sqre,lsst",

@@ -108,7 +108,7 @@ class Stack:
         if not self.standin:
             # The user's secret was put into a file, so that it is in no process's environment.
             file = self.user.get("GITHUB_CLIENT_SECRET_FILE") or self.state.secret("github_client_secret")
-            github = {"GITHUB_CLIENT_SECRET_FILE": file}
+            github = {"GITHUB_CLIENT_SECRET_FILE": CHECKOUT / file}
         fixed = github | {
             "HUB_HOST": HOST,
             "HUB_PORT": self.ports["hub"],
@@ -134,7 +134,7 @@ class Stack:
 
     def github(self) -> Service:
         """Describe the stand-in GitHub."""
-        fixed = {
+        fixed: dict[str, object] = {
             "STANDIN_HOST": HOST,
             "STANDIN_PORT": self.ports["github"],
             "STANDIN_PUBLIC_URL": self.standin_url,
@@ -143,6 +143,8 @@ class Stack:
             "STANDIN_CLIENT_SECRET_FILE": self.state.secret("standin_client_secret"),
             "STANDIN_CONTROL_SOCKET": self.run / "github.sock",
         }
+        if members := self.user.get("STANDIN_MEMBERS_FILE"):
+            fixed["STANDIN_MEMBERS_FILE"] = CHECKOUT / members
         environment = self.environment(("STANDIN_",), fixed)
         return self.python("github", "dev/github/jld_github", ["jld_github"], "/readyz", environment)
 

@@ -29,8 +29,8 @@ class State:
         self.programs = root / "programs"
         self.config = root / "supervisord.conf"
 
-    def make(self) -> None:
-        """Make the folder and the secrets, where they are missing.
+    def make_root(self) -> None:
+        """Make the folder, where it is missing; the lock is in it.
 
         Raises:
             StateError: where labs, which run as other users when root starts them, could not enter it.
@@ -43,6 +43,10 @@ class State:
                         f" (`chmod o+x {folder}` opens the way)"
                     )
         self.root.mkdir(parents=True, exist_ok=True)
+
+    def make(self) -> None:
+        """Make what is in the folder and the secrets, where they are missing."""
+        self.make_root()
         for folder, mode in ((self.secrets, 0o700), (self.hub, 0o700), (self.programs, 0o700), (self.log, 0o700)):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode)

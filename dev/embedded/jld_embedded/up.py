@@ -34,9 +34,10 @@ def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
     Raises:
         EmbeddedError: where that is not possible; a stack that this call started is ended again.
     """
-    state.make()
-    keep_user_secret(state, user)
+    state.make_root()
     with state.locked():
+        state.make()
+        keep_user_secret(state, user)
         if (run := state.run()) and supervision.pid(run) is not None:
             stack = Stack(settings, state, run, user)
             watch = Watch(state, run, stack.services())
@@ -211,13 +212,15 @@ def summary(stack: Stack) -> None:
 
 def people(user: Mapping[str, str]) -> list[str]:
     """List who can sign in at the stand-in, and who is refused, from its file of members."""
-    path = Path(user.get("STANDIN_MEMBERS_FILE") or CHECKOUT / "dev/github/jld_github/members.yaml")
+    path = CHECKOUT / (user.get("STANDIN_MEMBERS_FILE") or "dev/github/jld_github/members.yaml")
     known = yaml.safe_load(path.read_text())
     hidden = {entry["login"].lower() for entry in known["organizations"] if not entry.get("approved", True)}
     enter = {name.strip().lower() for name in user.get("GITHUB_ORGANIZATION_WHITELIST", "").split(",")} - hidden
     lines = []
     for member in known["members"]:
-        names = [entry if isinstance(entry, str) else entry["organization"] for entry in member["organizations"]]
+        names = [
+            entry if isinstance(entry, str) else entry["organization"] for entry in member.get("organizations", [])
+        ]
         shown = [name for name in names if name.lower() in enter]
         others = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
         lines.append(
