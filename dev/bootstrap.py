@@ -257,15 +257,14 @@ class Bootstrap:
         """List the steps in the order in which they need each other."""
         users = "shared" if self.shared else "own"
         manifests = [CHECKOUT / component / "pyproject.toml" for component in EDITABLE]
-        stack = [
-            CHECKOUT / "lab" / name for name in ("requirements-stack.txt", "jld_lab/stack.py", "jld_lab/loadLSST.bash")
-        ]
+        lab = CHECKOUT / "lab"
+        stack = (lab / "requirements-stack.txt", lab / "jld_lab/stack.py", lab / "jld_lab/loadLSST.bash")
         modules = CHECKOUT / "hub/proxy/node_modules/configurable-http-proxy"
         proxy = [CHECKOUT / "hub/proxy/package-lock.json", CHECKOUT / "dev/requirements-node.txt"]
         return [
             Step("packages", "Python packages", digest(users, self.lock), (self.python,), self.install_packages),
             Step("components", "components", digest("", *manifests), (), self.install_components),
-            Step("lab", "lab", digest("", CHECKOUT / "lab"), (), self.install_lab),
+            Step("lab", "lab", digest("", lab), (), self.install_lab),
             Step("stack", "LSST stack", digest(users, *stack), (self.stack / "loadLSST.bash",), self.install_stack),
             Step("proxy", "proxy", digest("", *proxy), (modules, self.venv / "bin/node"), self.install_proxy),
         ]

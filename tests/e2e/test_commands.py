@@ -65,7 +65,8 @@ def test_idle_lab_is_stopped() -> None:
         member = Member(own.url, "alice")
         member.sign_in()
         member.start_lab()
-        until("the idle lab was stopped", lambda: not member.user()["server"], seconds=60)
+        idle = {"server": None, "pending": None}
+        until("the idle lab was stopped", lambda: idle.items() <= member.user().items(), seconds=60)
         assert member.start_lab().status_code == 200
         member.web.close()
     finally:

@@ -86,7 +86,7 @@ def test_lab_that_died_by_itself(stack: Stack, visit: Visit) -> None:
     bob = visit("bob")
     bob.sign_in()
     bob.start_lab()
-    Lab(bob).terminal("setsid sleep 1000 >/dev/null 2>&1 &")
+    Lab(bob).terminal("(setsid sleep 1000 >/dev/null 2>&1 &)")
     of_bob = {pid for pid, variables in stack.processes().items() if variables.get("JUPYTERHUB_USER") == "bob"}
     (server,) = (pid for pid in of_bob if b"jld_lab" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(server, signal.SIGKILL)
