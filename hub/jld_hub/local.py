@@ -5,7 +5,7 @@ import json
 import os
 import pwd
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ def is_taken(number: int) -> bool:
     return False
 
 
+def _born(pid: int) -> float | None:
+    """Return when a process began, in seconds since 1970, or None where there is none."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).create_time()
+    return None
+
+
 class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
     """Starts `python -m jld_lab` as the member where the hub is root, else as the hub's own user."""
 
@@ -40,6 +47,8 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         self.cmd = [str(self.settings.hub_lab_python), "-I", "-m", "jld_lab"]
         self.env_keep = ["JLD_STATE"]
         self.log_start = 0
+        self.born = 0.0
+        self.uid = 0
 
     async def start(self) -> Any:
         """Start the process; its output goes to a file that outlives the hub."""
@@ -50,27 +59,29 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
             return await super().start()
 
     def get_state(self) -> dict[str, Any]:
-        """Keep when the process began, beside its id, which may be another process's after a while."""
+        """Keep whose the process is and when it began, beside its id, which may be another's after a while."""
+        if self.proc is not None:
+            self.born = _born(self.pid) or 0.0
         state: dict[str, Any] = super().get_state()
-        with suppress(psutil.Error):
-            if self.pid:
-                state["born"] = psutil.Process(self.pid).create_time()
-        return state
+        return state | {"born": self.born, "uid": self.uid}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a process that an earlier hub started, if it is the same one still."""
+        """Take up a process that an earlier hub started."""
         super().load_state(state)
-        self.pid: int
-        try:
-            same = psutil.Process(self.pid).create_time() == state.get("born")
-        except psutil.Error:
-            same = False
-        if not same:
-            self.pid = 0
+        self.born, self.uid = state.get("born", 0.0), state.get("uid", 0)
+
+    async def poll(self) -> int | None:
+        """Tell whether the process runs; one with its id that began at another time is a stranger."""
+        if self.proc is None and self.pid and _born(self.pid) != self.born:
+            self.clear_state()
+            return 0
+        status: int | None = await super().poll()
+        return status
 
     async def make_folders(self, lab: Lab) -> None:
         """Have the folders made, and local ones for sockets and for the links that stand for mounts."""
         await super().make_folders(lab)
+        self.uid = lab.identity.uid
         homes, runtime = self.settings.hub_homes_dir, self.runtime_dir
         self.groups_dir.mkdir(parents=True, exist_ok=True)
         for link in self.groups_dir.iterdir():
@@ -121,35 +132,31 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
 
         The server gets SIGTERM at once: without a terminal it takes SIGINT for an interrupt, and leaves its kernels.
         """
-        started: list[psutil.Process] = []
-        with suppress(psutil.NoSuchProcess):
-            if self.pid:
-                started = psutil.Process(self.pid).children(recursive=True)
         await super().stop(now=True)
-        self._end_leftovers(started)
+        self._end_leftovers()
 
     async def run_post_stop_hook(self) -> None:
         """Clean up also after a lab that died by itself, for which nobody calls stop."""
         self._end_leftovers()
 
-    def _end_leftovers(self, started: Iterable[psutil.Process] = ()) -> None:
+    def _end_leftovers(self) -> None:
         """Kill what is left of this lab, and remove its runtime folder.
 
-        Args:
-            started: What the server had started, beside what the folder's name in the environment tells: root in a
-                container may not read the environment of others.
+        All that members start stays below the hub's parent, which adopts orphans. Root knows it by the member's uid;
+        anybody else, for whom labs have his own, by the runtime folder in its environment.
         """
-        found = {process for process in psutil.process_iter() if self._is_marked(process)} | set(started)
-        for process in found:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-                self.log.info("Killed process %d, which outlived the lab of %s", process.pid, self.user.name)
+        parent = psutil.Process().parent()
+        for process in parent.children(recursive=True) if parent else []:
+            with suppress(psutil.Error):
+                if self._is_mine(process):
+                    process.kill()
+                    self.log.info("Killed process %d, which outlived the lab of %s", process.pid, self.user.name)
         shutil.rmtree(self.runtime_dir, ignore_errors=True)
 
-    def _is_marked(self, process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return process.environ().get("LAB_RUNTIME_DIR") == str(self.runtime_dir)
-        return False
+    def _is_mine(self, process: psutil.Process) -> bool:
+        if os.geteuid() == 0:
+            return self.uid != 0 and process.uids().real == self.uid
+        return process.environ().get("LAB_RUNTIME_DIR") == str(self.runtime_dir)
 
     @property
     def runtime_dir(self) -> Path:

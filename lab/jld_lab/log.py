@@ -14,8 +14,8 @@ from logstash.formatter import LogstashFormatterVersion1
 _LINE = 8192
 """Bytes of output after which a line of a kernel is cut: it may be a progress bar that never ends its line."""
 
-_IN_QUERY = re.compile(r"([?&](?:token|code|state)=)[^&\s\"\\]+")
-"""What must not be shown of an address: libraries log whole ones where a request fails."""
+_SECRETS = re.compile(r"([?&](?:token|code|state|_xsrf)=|xsrf cookie for b')[^&\s\"'\\]+")
+"""What must not be shown of addresses, which libraries log whole where a request fails, and of cookies."""
 
 _handler = logging.StreamHandler(sys.stdout)
 
@@ -36,7 +36,7 @@ class Formatter(LogstashFormatterVersion1):  # type: ignore[misc]  # the library
     def format(self, record: logging.LogRecord) -> str:
         """Give the line as text: the library gives bytes, for its sockets."""
         line: bytes = super().format(record)
-        return _IN_QUERY.sub(r"\1***", line.decode().replace(self._secret, "***"))
+        return _SECRETS.sub(r"\1***", line.decode().replace(self._secret, "***"))
 
     def get_extra_fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Drop what Python since 3.12 and tornado put into each record, which the library takes for extras."""

@@ -10,6 +10,9 @@ from pathlib import Path
 from . import names
 from .settings import Settings, stop
 
+NO_CONFIG = Path(__file__).with_name("no-config")
+"""Where Jupyter looks for configuration in place of the home: nothing is there, and members cannot change that."""
+
 UMASK = 0o027
 """Files are private to the member, and readable for the organization whose shared folder they lie in."""
 
@@ -30,6 +33,7 @@ def prepare(settings: Settings) -> Path:
     os.chdir(settings.home)
     runtime = _runtime_dir(settings.lab_runtime_dir)
     os.environ["JUPYTER_RUNTIME_DIR"] = str(runtime)
+    os.environ["JUPYTER_CONFIG_DIR"] = str(NO_CONFIG)
     os.environ["LAB_STACK_DIR"] = str(settings.lab_stack_dir)
     if settings.lab_groups_dir.is_dir():
         link = settings.home / "groups"

@@ -108,6 +108,15 @@ def test_member_cannot_change_the_server(lab: Lab) -> None:
     assert "Permission denied" in lab.terminal('touch "$LAB_STACK_DIR/x"')
 
 
+def test_home_does_not_configure_the_page(alice: Member, lab: Lab) -> None:
+    """A member's own files do not turn on what the lab has turned off, nor change what its page is told."""
+    lab.terminal("mkdir -p ~/.jupyter/labconfig")
+    lab.terminal("""echo '{"appVersion": "evil", "disabledExtensions": []}' > ~/.jupyter/labconfig/page_config.json""")
+    page = alice.web.get(f"{alice.url}/user/alice/lab").text
+    assert "evil" not in page
+    assert "@jupyterlab/extensionmanager-extension" in page
+
+
 @pytest.mark.parametrize("image", ["evil/image:1", "lsstsqre/jld-lab-py3:0.1.0\nx", "{unescaped_username}", "<b>"])
 def test_posted_image_is_checked(stack: Stack, image: str, visit: Visit) -> None:
     """An image that is not on the menu is answered with 400, in the form and in the API, and nothing starts."""

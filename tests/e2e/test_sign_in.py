@@ -61,6 +61,15 @@ def test_cancelled_sign_in(stack: Stack, visit: Visit) -> None:
     assert "access_denied" in page.text
 
 
+def test_pages_for_the_proxys_errors(stack: Stack) -> None:
+    """What the proxy asks the hub to show, for a lab that does not answer or a page that is not there, is shown."""
+    for status in (404, 503):
+        page = httpx.get(f"{stack.url}/hub/error/{status}")
+        assert page.status_code == status
+        assert "Back to the start" in page.text
+    assert "appears to be down" in page.text
+
+
 def test_somebody_elses_code(stack: Stack, visit: Visit) -> None:
     """A code that was meant for another browser signs nobody in: its state is not this browser's."""
     attacker, victim = visit("bob"), visit("alice")

@@ -12,7 +12,7 @@ def readable(line: str) -> str:
     """
     event = parse(line)
     if event is None:
-        return line
+        return printable(line)
     who = event.get("member") or event.get("login") or event.get("user")
     trace = str(event.get("stack_trace") or "").strip().splitlines()
     parts = [
@@ -22,14 +22,19 @@ def readable(line: str) -> str:
         " ".join(str(event["message"]).split()),
         f"({trace[-1].strip()})" if trace else "",
     ]
-    return " ".join(part for part in parts if part)
+    return printable(" ".join(part for part in parts if part))
+
+
+def printable(text: str) -> str:
+    """Replace what could steer a terminal or cannot be written: members choose what stands in their labs' logs."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def parse(line: str) -> Mapping[str, object] | None:
     """Read an event; None when a line holds none."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and "message" in event else None
 
@@ -38,5 +43,5 @@ def clock(stamp: str) -> str:
     """Give the local time of day of an ISO 8601 time."""
     try:
         return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    except ValueError:
+    except (ValueError, OverflowError):
         return stamp

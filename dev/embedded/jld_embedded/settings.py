@@ -76,7 +76,16 @@ def load() -> tuple[Settings, dict[str, str]]:
 
 
 def written(file: Path) -> dict[str, str]:
-    """Read a file of settings; `$` has no meaning in it."""
+    """Read a file of settings; `$` has no meaning in it.
+
+    Raises:
+        BadSettingError: where it is no text.
+    """
+    try:
+        if file.is_file() and "\0" in file.read_text():
+            raise BadSettingError("EMBEDDED_ENV_FILE", str(file), "a text without NUL bytes")
+    except UnicodeDecodeError as error:
+        raise BadSettingError("EMBEDDED_ENV_FILE", str(file), f"a text in UTF-8 (see byte {error.start})") from error
     return {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
 
 

@@ -33,8 +33,11 @@ class State:
         """Make the folder, where it is missing; the lock is in it.
 
         Raises:
-            StateError: where labs, which run as other users when root starts them, could not enter it.
+            StateError: where the hub's database cannot be named, or labs, which run as other users when root
+                starts them, could not enter it.
         """
+        if set("?%") & set(str(self.root)):
+            raise StateError(f"EMBEDDED_STATE={self.root}: a path without ? and %, which addresses of databases change")
         if os.geteuid() == 0:
             for folder in (*reversed(self.root.parents), self.root):
                 if folder.exists() and not folder.stat().st_mode & 0o001:

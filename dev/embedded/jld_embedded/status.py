@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from . import supervision
+from .lines import printable
 from .processes import descendants, environment, marked, snapshot
 from .readiness import obstacle
 from .services import Service
@@ -40,7 +41,7 @@ def status(state: State, services: list[Service]) -> int:
     for row in rows:
         sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, [*widths, 0], strict=True)) + "\n")
     running = labs(state)
-    sys.stdout.write(f"labs: {', '.join(f'{login} ({pid})' for login, pid in running) or 'none'}\n")
+    sys.stdout.write(f"labs: {', '.join(f'{printable(login)} ({pid})' for login, pid in running) or 'none'}\n")
     return NOT_RUNNING if any(why is not None for why in obstacles.values()) else 0
 
 

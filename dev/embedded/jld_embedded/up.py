@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from . import ports, processes, supervision
-from .errors import BadSettingError, ServiceError, SignalError
+from .errors import BadSettingError, ServiceError, SignalError, StateError
 from .lines import readable
 from .readiness import obstacle
 from .services import Service, Stack
@@ -24,8 +24,8 @@ DEADLINE = 90.0
 """Seconds until all must be ready; a slow machine needs 10."""
 
 
-ROOM = 2**16
-"""Bytes without which a disk counts as full."""
+ROOM = 2**26
+"""Bytes that the disk must have free for a start: a database, logs, and a little for homes."""
 
 
 def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
@@ -35,6 +35,9 @@ def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
         EmbeddedError: where that is not possible; a stack that this call started is ended again.
     """
     state.make_root()
+    free = shutil.disk_usage(state.root).free
+    if free < ROOM:
+        raise StateError(f"EMBEDDED_STATE={state.root}: a disk with {ROOM >> 20} MB free; this one has {free >> 20} MB")
     with state.locked():
         state.make()
         keep_user_secret(state, user)
@@ -185,8 +188,7 @@ class Watch:
             lines = []
         if lines:
             return readable(lines[-1])
-        full = shutil.disk_usage(self.state.root).free < ROOM
-        return f"no space is left on the disk of {self.state.root}" if full else f"nothing is in {self.state.log / log}"
+        return f"nothing is in {self.state.log / log}"
 
 
 def say(text: str) -> None:
