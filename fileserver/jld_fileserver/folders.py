@@ -131,14 +131,20 @@ class Export:
         where = f"{kind.folders}/{number}"
         if not stat.S_ISDIR(found.st_mode):
             raise InTheWayError(f"{where} is not a folder; an operator has to move it away.")
-        if (found.st_uid, found.st_gid) != self._owner(kind, number):
-            uid, gid = self._owner(kind, number)
+        uid, gid = self._owner(kind, number)
+        mode = stat.S_IMODE(found.st_mode)
+        if kind is HOMES and found.st_uid == uid:
+            # What its member did to his home, by `chmod 755 ~` perhaps, is mended: it must not lock him out.
+            mended = (mode | kind.least) & kind.most
+            if (found.st_gid, mode) != (gid, mended):
+                os.chown(str(number), -1, gid, dir_fd=parent, follow_symlinks=False)
+                os.chmod(str(number), mended, dir_fd=parent)
+        elif (found.st_uid, found.st_gid) != (uid, gid):
             raise InTheWayError(
                 f"{where} belongs to {found.st_uid}:{found.st_gid}, not to {uid}:{gid}; "
                 "an operator has to look into that."
             )
-        mode = stat.S_IMODE(found.st_mode)
-        if mode & kind.least != kind.least or mode & ~kind.most:
+        elif mode & kind.least != kind.least or mode & ~kind.most:
             raise InTheWayError(f"{where} has mode {mode:04o}, not {kind.mode:04o}; an operator has to look into that.")
         return False
 

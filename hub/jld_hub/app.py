@@ -20,6 +20,9 @@ REFRESH_SECONDS = 300
 ROUTES_SECONDS = 5
 """How long a restarted proxy may be without routes; a look is one request to the proxy."""
 
+DEATH_SECONDS = 5
+"""How long a lab that died may count as running; until then its member reads that it does not answer."""
+
 START_SECONDS = 120
 """What a lab may take to start; an unpulled image needs an operator's attention before that."""
 
@@ -92,6 +95,7 @@ def configure(settings: Settings) -> Config:
     spawner = c.Spawner
     c.MemberSpawner.settings = settings
     spawner.start_timeout = START_SECONDS
+    spawner.poll_interval = DEATH_SECONDS
     spawner.cpu_limit = settings.lab_cpu_limit
     spawner.mem_limit = settings.lab_mem_limit
     spawner.default_url = "/lab"

@@ -106,19 +106,38 @@ def test_narrowed_home(export: Path, mode: int) -> None:
     assert not folder.provide(HOMES, ALICE, "alice").made
 
 
-@pytest.mark.parametrize(("kind", "mode"), [(HOMES, 0o755), (HOMES, 0o770), (HOMES, 0o500), (GROUPS, 0o2750)])
-def test_wrong_mode(export: Path, kind: Kind, mode: int) -> None:
-    """A folder that is open to more, or closed to its own, is refused and left alone."""
+@pytest.mark.parametrize(("mode", "mended"), [(0o755, 0o750), (0o777, 0o750), (0o500, 0o700), (0o4755, 0o4750)])
+def test_home_is_mended(export: Path, mode: int, mended: int) -> None:
+    """A home that its member opened to others, or closed to himself, is put right, so that he is not locked out."""
     folder = Export(export)
-    path = folder.provide(kind, LSST, "name").path
+    path = folder.provide(HOMES, ALICE, "alice").path
     path.chmod(mode)
-    with pytest.raises(InTheWayError, match=f"{path.name} has mode {mode:04o}, not {kind.mode:04o}"):
-        folder.provide(kind, LSST, "name")
-    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert not folder.provide(HOMES, ALICE, "alice").made
+    assert stat.S_IMODE(path.stat().st_mode) == mended
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("uid", "gid"), [(0, 0), (BOB, BOB), (ALICE, BOB), (BOB, ALICE)])
+def test_home_given_to_a_group(export: Path) -> None:
+    """A home that its member gave to one of his groups is his own again."""
+    folder = Export(export)
+    path = folder.provide(HOMES, ALICE, "alice").path
+    os.chown(path, ALICE, LSST)
+    folder.provide(HOMES, ALICE, "alice")
+    assert _facts(path)[:2] == (ALICE, ALICE)
+
+
+def test_wrong_mode(export: Path) -> None:
+    """A group folder that is closed to its own is refused and left alone: only an operator can have done that."""
+    folder = Export(export)
+    path = folder.provide(GROUPS, LSST, "name").path
+    path.chmod(0o2750)
+    with pytest.raises(InTheWayError, match=f"{path.name} has mode 2750, not 2770"):
+        folder.provide(GROUPS, LSST, "name")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o2750
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("uid", "gid"), [(0, 0), (BOB, BOB), (BOB, ALICE)])
 def test_wrong_owner(export: Path, uid: int, gid: int) -> None:
     """A home that belongs to somebody else is refused and left alone."""
     folder = Export(export)
