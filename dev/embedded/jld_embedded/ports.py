@@ -12,8 +12,12 @@ from .processes import PROC, environment
 from .services import HOST, MARKER
 
 
-def check(ports: Iterable[int]) -> None:
+def check(ports: Iterable[int], ours: Path) -> None:
     """Refuse to start where a port is taken.
+
+    Args:
+        ports: what is needed.
+        ours: the stack's state folder; what it has itself is no obstacle.
 
     Raises:
         BusyPortError: naming the first such port and, where that can be seen, who has it.
@@ -29,12 +33,13 @@ def check(ports: Iterable[int]) -> None:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-                raise BusyPortError(f"port {port} is in use {owner(port)}, or set EMBEDDED_PORT") from None
+                pid = listener(port)
+                if pid is None or environment(pid).get(MARKER) != str(ours):
+                    raise BusyPortError(f"port {port} is in use {owner(pid)}, or set EMBEDDED_PORT") from None
 
 
-def owner(port: int) -> str:
+def owner(pid: int | None) -> str:
     """Describe who listens on a port, and what to do about it."""
-    pid = listener(port)
     if pid is None:
         return "by another user's process or a container: stop that"
     if state := environment(pid).get(MARKER):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -43,14 +43,21 @@ def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
         keep_user_secret(state, user)
         if (run := state.run()) and supervision.pid(run) is not None:
             stack = Stack(settings, state, run, user)
-            watch = Watch(state, run, stack.services())
-            supervision.configure(state, run, stack.services())
+            services = stack.services()
+            check_ports(stack, services)
+            watch = Watch(state, run, services)
+            supervision.configure(state, run, services)
             changed = supervision.update(run)
             say(f"changed or ended: {', '.join(changed)}" if changed else "all parts are running")
             watch.wait(changed)
         else:
             stack = start(settings, state, user)
     summary(stack)
+
+
+def check_ports(stack: Stack, services: Iterable[Service]) -> None:
+    """Refuse to start or to change anything while somebody else has a port that a service needs."""
+    ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))}, stack.state.root)
 
 
 def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
@@ -62,7 +69,7 @@ def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
             run = state.make_run()
             stack = Stack(settings, state, run, user)
             services = stack.services()
-            ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))})
+            check_ports(stack, services)
             supervision.configure(state, run, services)
             watch = Watch(state, run, services, signals)
             watch.supervisor = supervision.start(state, stack.environment((), {}))

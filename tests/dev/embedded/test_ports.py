@@ -18,18 +18,18 @@ sys.stdin.read()
 """
 
 
-def test_free_ports_pass() -> None:
+def test_free_ports_pass(tmp_path: Path) -> None:
     """Ports that nobody has are fine, also just after a connection to them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
             pass
-    ports.check([port])
+    ports.check([port], tmp_path)
 
 
 @pytest.mark.parametrize(("mark", "said"), [({}, "by process"), ({"JLD_STATE": "/some/var"}, "in /some/var")])
 def test_busy_port_is_named_with_its_owner(mark: dict[str, str], said: str, tmp_path: Path) -> None:
-    """The error names the port, and the process or the stack that has it; the status is EX_UNAVAILABLE."""
+    """The error names the port, and the process or the stack that has it, which is not in its own way."""
     environment = {name: value for name, value in os.environ.items() if name != "JLD_STATE"} | mark
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN],
@@ -42,7 +42,9 @@ def test_busy_port_is_named_with_its_owner(mark: dict[str, str], said: str, tmp_
         assert process.stdout
         port = int(process.stdout.readline())
         with pytest.raises(BusyPortError, match=f"port {port} is in use .*{said}") as error:
-            ports.check([port])
+            ports.check([port], tmp_path)
+        if mark:
+            ports.check([port], Path(mark["JLD_STATE"]))
         process.communicate()
     assert error.value.status == 69
     assert mark or f"process {process.pid} " in str(error.value)
