@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import BusyPortError
+from .lines import printable
 from .processes import PROC, environment
 from .services import HOST, MARKER
 
@@ -45,7 +46,7 @@ def owner(pid: int | None) -> str:
     if state := environment(pid).get(MARKER):
         return f"by another stack of this project, in {state}: `EMBEDDED_STATE={state} make down`"
     command = (PROC / str(pid) / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
-    return f"by process {pid} ({command[:60]}): stop that"
+    return f"by process {pid} ({printable(command[:60])}): stop that"
 
 
 def listener(port: int) -> int | None:
