@@ -31,11 +31,15 @@ def is_taken(number: int) -> bool:
     return False
 
 
-def _born(pid: int) -> float | None:
-    """Return when a process began, in seconds since 1970, or None where there is none."""
+CLOCK_SECONDS = 60
+"""How far the clock may have been set since a process began; no other gets its id that soon after."""
+
+
+def _born(pid: int) -> float:
+    """Return when a process began, in seconds since 1970, or 0 where there is none."""
     with suppress(psutil.Error):
         return psutil.Process(pid).create_time()
-    return None
+    return 0.0
 
 
 class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
@@ -61,7 +65,7 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
     def get_state(self) -> dict[str, Any]:
         """Keep whose the process is and when it began, beside its id, which may be another's after a while."""
         if self.proc is not None:
-            self.born = _born(self.pid) or 0.0
+            self.born = _born(self.pid)
         state: dict[str, Any] = super().get_state()
         return state | {"born": self.born, "uid": self.uid}
 
@@ -72,7 +76,7 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
 
     async def poll(self) -> int | None:
         """Tell whether the process runs; one with its id that began at another time is a stranger."""
-        if self.proc is None and self.pid and _born(self.pid) != self.born:
+        if self.proc is None and self.pid and abs(_born(self.pid) - self.born) > CLOCK_SECONDS:
             self.clear_state()
             return 0
         status: int | None = await super().poll()
