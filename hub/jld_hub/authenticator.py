@@ -121,12 +121,9 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         try:
             model: AuthModel = await super().authenticate(handler, data, **kwargs)
             await self._retire_recycled(handler, model)
-        except Refusal as refusal:
-            self.log.warning("Refused: %s", refusal)
-            raise SignInError(403, str(refusal), refusal) from refusal
-        except UnusableIdError as error:
-            self.log.warning("Refused: %s", error)
-            raise SignInError(403, str(error), error) from error
+        except (Refusal, UnusableIdError) as no:
+            self.log.warning("Refused: %s", no)
+            raise SignInError(403, str(no), no) from no
         except TokenRevokedError as error:
             raise SignInError(403, REVOKED, error) from error
         except (GitHubUnavailableError, HTTPClientError, OSError) as error:

@@ -132,15 +132,14 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         return ["This lab runs as the user who started the stack: nothing separates members from each other."]
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - its signature
-        """End the server, and then whatever the member has left running, as the end of a container would.
-
-        The server gets SIGTERM at once: without a terminal it takes SIGINT for an interrupt, and leaves its kernels.
-        """
+        """End the server by SIGTERM: without a terminal it takes SIGINT for an interrupt, and leaves its kernels."""
         await super().stop(now=True)
-        self._end_leftovers()
 
     async def run_post_stop_hook(self) -> None:
-        """Clean up also after a lab that died by itself, for which nobody calls stop."""
+        """End whatever the member has left running, as the end of a container would.
+
+        JupyterHub calls this after each stop, and for a lab that died by itself, which it does not stop.
+        """
         self._end_leftovers()
 
     def _end_leftovers(self) -> None:

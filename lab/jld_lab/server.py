@@ -47,9 +47,7 @@ def configure(settings: Settings, runtime: Path) -> Config:
     c.ServerApp.root_dir = str(settings.home)
     c.ServerApp.kernel_spec_manager_class = kernels.Kernels
     c.Application.logging_config = log.CONFIG
-    c.ServerApp.tornado_settings = {
-        "log_function": log.log_request,
-    }
+    c.ServerApp.tornado_settings = {"log_function": log.log_request}
     c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", str(TERMINAL)]}
     c.KernelManager.transport = "ipc"
     c.MappingKernelManager.default_kernel_name = kernels.NAME

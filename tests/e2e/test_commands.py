@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_wrong_setting_is_shown(name: str, value: str) -> None:
         assert not broken.processes()
     finally:
         broken.down()
+
+
+@pytest.mark.root
+def test_full_disk_is_named() -> None:
+    """`make up` says in a line that the disk of the state folder has no room, and leaves nothing running."""
+    full = EmbeddedStack()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0755", "tmpfs", full.state], check=True)
+    try:
+        with pytest.raises(CommandError, match=f"EMBEDDED_STATE={full.state}: a disk with 64 MB free"):
+            full.up()
+        assert not full.processes()
+    finally:
+        subprocess.run(["umount", full.state], check=True)
+        full.state.rmdir()
 
 
 def test_idle_lab_is_stopped() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -82,11 +83,12 @@ def written(file: Path) -> dict[str, str]:
         BadSettingError: where it is no text.
     """
     try:
-        if file.is_file() and "\0" in file.read_text():
-            raise BadSettingError("EMBEDDED_ENV_FILE", str(file), "a text without NUL bytes")
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
     except UnicodeDecodeError as error:
         raise BadSettingError("EMBEDDED_ENV_FILE", str(file), f"a text in UTF-8 (see byte {error.start})") from error
-    return {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
+    if "\0" in text:
+        raise BadSettingError("EMBEDDED_ENV_FILE", str(file), "a text without NUL bytes")
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}
 
 
 def unknown() -> list[str]:

@@ -26,6 +26,21 @@ def test_other_lines_stay(line: str) -> None:
     assert readable(line) == line
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("\x1b]0;title\x07text", "?]0;title?text"),
+        ('{"message": "\\u001b[2J gone"}', "?[2J gone"),
+        ('{"message": "\\ud800", "user": "a\\u001bb"}', "[a?b] ?"),
+        ('{"message": "late", "@timestamp": "9999-12-31T23:59:59-23:00"}', "9999-12-31T23:59:59-23:00 late"),
+        ("[" * 10_000, "[" * 10_000),
+    ],
+)
+def test_members_cannot_steer_a_terminal(line: str, shown: str) -> None:
+    """Whatever a member writes to his lab's log is shown as printable signs, and stops nothing."""
+    assert readable(line) == shown
+
+
 @pytest.fixture
 def tail(tmp_path: Path) -> Iterator[Tail]:
     """Follow a log that is not there yet."""

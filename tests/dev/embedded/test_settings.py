@@ -47,6 +47,14 @@ def test_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings.load()
 
 
+@pytest.mark.parametrize("content", [b"LAB_CPU_LIMIT=\xff\n", b"LAB_CPU_LIMIT=\0\n"])
+def test_file_that_is_no_text_is_named(env_file: Path, content: bytes) -> None:
+    """A file of settings that holds other bytes than text ends the start in a line that names it."""
+    env_file.write_bytes(content)
+    with pytest.raises(BadSettingError, match=f"^EMBEDDED_ENV_FILE={env_file}: a text"):
+        settings.load()
+
+
 def test_dollars_are_plain(env_file: Path) -> None:
     """A value of the file is taken as it is written."""
     env_file.write_text("LAB_SELECTOR_TITLE='Costs $5 ${HOME}'\n")
