@@ -5,7 +5,7 @@ PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || comm
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 EMBEDDED := .venv/bin/python -P -m jld_embedded
 PREPARED := .venv/bin/python -P -c 'import jld_embedded' 2>/dev/null
-CODE := hub lab fileserver dev bench tests
+CODE := hub lab fileserver filebeat logstash nginx dev bench tests
 
 help: ## print these verbs
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile

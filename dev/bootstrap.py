@@ -33,7 +33,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NODE_OLDEST = 20
 """The oldest Node that configurable-http-proxy 5 runs on."""
 
-EDITABLE = ("hub", "fileserver", "dev/github", "dev/embedded")
+EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "nginx", "dev/github", "dev/broker", "dev/embedded")
 """Installed as links. The lab is a copy: members run it, and may be unable to enter the checkout."""
 
 REMEDIES = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import jld_broker.settings
 import jld_embedded.settings
 import jld_fileserver.settings
 import jld_github.settings
@@ -87,6 +88,7 @@ COMPONENTS = (
         },
     ),
     Component("dev/github", {"The stand-in for GitHub, for development and tests.": jld_github.settings.Settings}),
+    Component("dev/broker", {"RabbitMQ for development and tests.": jld_broker.settings.Settings}),
     Component("dev/embedded", {"The stack of processes that `make up` starts.": jld_embedded.settings.Settings}),
 )
 

@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
+SEARCHED = f"{os.environ['PATH']}:/usr/sbin"
+"""Where programs of the distribution are; an ordinary user's PATH leaves /usr/sbin out."""
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "needs root",
     "browser": lambda: None if shutil.which("chromium") else "needs Chromium (Debian package: chromium)",
+    "nginx": lambda: None if shutil.which("nginx", path=SEARCHED) else "needs nginx (Debian package: nginx)",
+    "rabbitmq": lambda: (
+        None if shutil.which("rabbitmq-server", path=SEARCHED) else "needs RabbitMQ (Debian package: rabbitmq-server)"
+    ),
 }
 
 

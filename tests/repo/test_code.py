@@ -14,6 +14,7 @@ LINES = 400
 FOLDERS = tuple(f"{component.folder}/" for component in COMPONENTS)
 
 READERS = {
+    "dev/broker/jld_broker/__main__.py": "finds RabbitMQ on PATH, and hands it the environment that its script needs",
     "dev/bootstrap.py": "runs before anything is installed: finds a Python on PATH, and hands tools their environment",
 }
 

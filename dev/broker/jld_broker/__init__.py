@@ -1,0 +1,1 @@
+"""RabbitMQ for development and tests: its configuration, made from settings."""

@@ -1,0 +1,1 @@
+"""Log shipper: follows files and speaks the Beats protocol."""

@@ -1,0 +1,1 @@
+"""Log collector: Beats protocol in, disk spool, RabbitMQ out."""

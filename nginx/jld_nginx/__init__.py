@@ -1,0 +1,1 @@
+"""TLS termination in front of the proxy."""
