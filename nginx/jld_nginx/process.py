@@ -1,0 +1,160 @@
+"""The nginx that this program starts, and sees to the end of."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+
+from .configuration import Abilities
+from .errors import CannotListenError, EndedError, RefusedError
+from .lines import Messages, parse, pass_on
+from .settings import Settings
+
+GRACE_SECONDS = 5
+"""How long requests under way may take after SIGTERM; websockets end then."""
+
+TERM_SECONDS = 2
+"""How long nginx may take to end without grace, before it is killed."""
+
+HANDSHAKE_SECONDS = 5
+"""How long the answer to a connection is waited for."""
+
+LEASH = "read -r _; kill -s KILL 0"
+"""A shell that waits for the end of this program, and then kills its process group.
+
+The group is nginx's: when this program is killed, nothing else would end the workers, whom nginx leaves behind when
+it is killed itself.
+"""
+
+ENVIRONMENT = {"TZ": "UTC0"}
+"""nginx needs nothing of the environment, and takes sockets over that a variable NGINX may name."""
+
+
+def program() -> str:
+    """Find nginx.
+
+    Raises:
+        CannotListenError: it is not installed.
+    """
+    # /usr/sbin is not on everybody's PATH.
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise CannotListenError("nginx should be installed (Debian package: nginx-light or nginx)")
+    return found
+
+
+async def abilities(path: str) -> Abilities:
+    """Ask an nginx for what it can do."""
+    asked = await asyncio.create_subprocess_exec(path, "-V", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+    output, _ = await asked.communicate()
+    return Abilities.told_by(output.decode(errors="replace"))
+
+
+class Nginx:
+    """nginx as a child.
+
+    Args:
+        settings: where it listens and keeps its files.
+        path: of the program.
+    """
+
+    def __init__(self, settings: Settings, path: str) -> None:
+        self._folder = settings.nginx_runtime_dir
+        self._address = settings.nginx_listen, settings.nginx_https_port
+        self._command = [path, "-e", "stderr", "-p", f"{self._folder}/", "-c"]
+        self._master: Process | None = None
+        self._leash: Process | None = None
+        self._readers: list[asyncio.Task[None]] = []
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.check_hostname = False
+        # It is asked which certificate it has, not whether that is to be believed.
+        self._tls.verify_mode = ssl.CERT_NONE
+
+    async def take(self, configuration: str) -> None:
+        """Have nginx use a configuration, provided it passes nginx's own test; start nginx when it does not run.
+
+        Raises:
+            RefusedError: the configuration does not pass. What was in use stays in use.
+        """
+        new, current = self._folder / "new.conf", self._folder / "nginx.conf"
+        new.write_text(configuration, encoding="utf-8")
+        await self._test(new.name)
+        new.replace(current)
+        if self._master is None:
+            await self._start(current.name)
+        else:
+            self._master.send_signal(signal.SIGHUP)
+
+    async def _test(self, name: str) -> None:
+        test = await asyncio.create_subprocess_exec(
+            *self._command, name, "-t", "-q", env=ENVIRONMENT, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+        )
+        output, _ = await test.communicate()
+        if test.returncode:
+            said = [parse(line) for line in output.decode(errors="replace").splitlines()]
+            reasons = [text for level, text, _ in said if level == "emerg"] or [f"status {test.returncode}"]
+            raise RefusedError(f"nginx refuses its configuration: {reasons[0]}")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether nginx was started and has not ended."""
+        return self._master is not None and self._master.returncode is None
+
+    async def _start(self, name: str) -> None:
+        # A socket that a killed nginx left behind would be in the way.
+        (self._folder / "status.sock").unlink(missing_ok=True)
+        self._leash = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", LEASH, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, process_group=0
+        )
+        self._master = await asyncio.create_subprocess_exec(
+            *self._command, name, env=ENVIRONMENT, stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+            process_group=self._leash.pid,
+        )  # fmt: skip
+        if self._master.stdout and self._master.stderr:
+            self._readers = [
+                asyncio.create_task(pass_on(self._master.stdout)),
+                asyncio.create_task(Messages().log(self._master.stderr)),
+            ]
+
+    async def served(self) -> bytes | None:
+        """Connect as a client would, and give the server's certificate in DER; None when there is no answer."""
+        address, port = self._address
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                # To connect to the unspecified address is to connect to the loopback.
+                _, writer = await asyncio.open_connection(address, port, ssl=self._tls, server_hostname="")
+        except (OSError, TimeoutError):
+            return None
+        found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        return found
+
+    async def ended(self) -> None:
+        """Wait for nginx to end by itself.
+
+        Raises:
+            EndedError: it did.
+        """
+        if self._master and self._leash:
+            waits = [asyncio.create_task(process.wait()) for process in (self._master, self._leash)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._master.returncode is None:
+                raise EndedError("what ends nginx when this program is killed was ended itself")
+            raise EndedError(f"nginx ended with status {self._master.returncode}")
+
+    async def stop(self) -> None:
+        """End nginx: gracefully, then less so."""
+        if self._master is None or self._leash is None:
+            return
+        for number, seconds in ((signal.SIGQUIT, GRACE_SECONDS), (signal.SIGTERM, TERM_SECONDS)):
+            with contextlib.suppress(ProcessLookupError, TimeoutError):
+                self._master.send_signal(number)
+                async with asyncio.timeout(seconds):
+                    await self._master.wait()
+        # The leash too; and workers, where nginx was killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._leash.pid, signal.SIGKILL)
+        await asyncio.gather(self._master.wait(), self._leash.wait(), *self._readers)
