@@ -1,0 +1,201 @@
+"""The connection to the collector: sends windows, takes acknowledgements, and begins anew when it breaks."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from .batch import Batch
+from .errors import BadSettingError, CollectorError
+from .log import Complaints
+from .lumberjack import ACK_BYTES, Windows, decode_ack, encode
+from .metrics import Metrics
+
+PIPELINING = 2
+"""Windows on their way at once: Filebeat's default."""
+
+INLINE_BYTES = 16 * 2**10
+"""Events of fewer bytes are compressed at once; for more a thread is worth its price."""
+
+_log = logging.getLogger(__name__)
+
+
+class Client:
+    """Ships batches for as long as it runs.
+
+    Args:
+        host: name of the collector, which its certificate has to have.
+        port: its port.
+        context: gives the TLS context of a new connection.
+        source: gives the next batch as soon as there is one.
+        acknowledged: called after files were marked as shipped further.
+        metrics: what is counted.
+    """
+
+    CONNECT_SECONDS = 30
+    SILENT_SECONDS = 30
+    """How long a collector that owes acknowledgements may send nothing at all."""
+    PROGRESS_SECONDS = 60
+    """How long it may acknowledge nothing new: one that is stuck can go on to say that it is at work."""
+    IDLE_SECONDS = 5
+    """A connection that was of that age when the collector ended it, with nothing owed, was ended for being idle."""
+    BACKOFF_SECONDS = (0.1, 30.0)
+    """The first and the longest span that the time before an attempt is drawn from."""
+
+    def __init__(  # noqa: PLR0913 # what a connection needs from its surroundings
+        self,
+        host: str,
+        port: int,
+        *,
+        context: Callable[[], ssl.SSLContext],
+        source: Callable[[], Awaitable[Batch]],
+        acknowledged: Callable[[], None],
+        metrics: Metrics,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._context = context
+        self._source = source
+        self._acknowledged = acknowledged
+        self._metrics = metrics
+        self._complaints = Complaints(_log)
+        self._windows = Windows()
+        self._unsent: list[Batch] = []
+        """Batches of a connection that broke."""
+        self._changed = asyncio.Event()
+        """Set when a window is acknowledged."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failures = 0
+        self._is_told = False
+        """Whether the log says that the collector takes events."""
+        self._heard = self._progressed = 0.0
+
+    async def wait_idle(self) -> None:
+        """Wait until all that was taken from the source is acknowledged."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Ship until cancelled."""
+        while True:
+            try:
+                await self._session()
+            except (OSError, EOFError, CollectorError, BadSettingError) as error:
+                self._fail(_reason(error))
+            finally:
+                self._metrics.connected.set(0)
+                self._unsent = self._windows.take_back() + self._unsent
+            first, longest = self.BACKOFF_SECONDS
+            span = min(longest, first * 2 ** min(self._failures, 20))
+            # Full jitter: the shippers of all nodes lose the same collector at the same time.
+            await asyncio.sleep(random.uniform(0, span))  # noqa: S311 # no secret
+            self._metrics.reconnects.inc()
+
+    async def _session(self) -> None:
+        """Connect, and ship until the connection breaks; returns if the collector ends an idle one."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self.CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                self._host, self._port, ssl=self._context(), server_hostname=self._host, ssl_shutdown_timeout=1
+            )
+        self._metrics.connected.set(1)
+        _keep_alive(writer)
+        begin = loop.time()
+        tasks = [asyncio.create_task(work) for work in (self._send(writer), self._receive(reader), self._guard())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except EOFError:
+            if not self._idle.is_set() or loop.time() - begin < self.IDLE_SECONDS:
+                raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await writer.wait_closed()
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            while len(self._windows) >= PIPELINING:
+                self._changed.clear()
+                await self._changed.wait()
+            batch = self._unsent.pop(0) if self._unsent else await self._source()
+            if not self._windows:
+                self._heard = self._progressed = asyncio.get_running_loop().time()
+            self._idle.clear()
+            events = self._windows.send(batch)
+            if batch.size < INLINE_BYTES:
+                frames = encode(events)
+            else:
+                frames = await asyncio.to_thread(encode, events)
+            writer.write(frames)
+            self._metrics.sent.inc(len(events))
+            await writer.drain()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            number = decode_ack(await reader.readexactly(ACK_BYTES))
+            self._heard = asyncio.get_running_loop().time()
+            if new := self._windows.acknowledge(number):
+                self._progressed = self._heard
+                self._failures = 0
+                self._metrics.acknowledged.inc(new)
+                self._changed.set()
+                if not self._windows and not self._unsent:
+                    self._idle.set()
+                self._acknowledged()
+                if not self._is_told:
+                    self._is_told = True
+                    _log.info("%s:%d takes events", self._host, self._port)
+
+    async def _guard(self) -> None:
+        """End a connection whose collector is silent or stuck."""
+        while True:
+            await asyncio.sleep(min(1, self.SILENT_SECONDS, self.PROGRESS_SECONDS))
+            now = asyncio.get_running_loop().time()
+            if self._windows and now - self._heard > self.SILENT_SECONDS:
+                raise CollectorError(f"said nothing for {self.SILENT_SECONDS} s")
+            if self._windows and now - self._progressed > self.PROGRESS_SECONDS:
+                raise CollectorError(f"acknowledged nothing for {self.PROGRESS_SECONDS} s while it says it works")
+
+    def _fail(self, reason: str) -> None:
+        self._failures += 1
+        self._is_told = False
+        self._complaints.tell(reason, f"{self._host}:{self._port}: {reason}; events wait in their files")
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Have the kernel find out that the collector's machine is gone while nothing is sent."""
+    connection = writer.get_extra_info("socket")
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    ):
+        connection.setsockopt(level, option, value)
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong in words that do not change from attempt to attempt."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is refused ({error.verify_message})"
+        case ssl.SSLError():
+            return f"TLS fails ({error.reason or error.strerror})"
+        case TimeoutError():
+            return "it does not answer"
+        case EOFError():
+            return "it ended the connection"
+        case OSError():
+            # The loop's own text repeats the address; a name that does not resolve has no errno of the system's.
+            return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
+    return str(error)

@@ -1,0 +1,282 @@
+"""All followed files: which there are, whose turn it is to be read, and when one is let go.
+
+A rescan looks at every folder and every open file; that is the truth. Hints only make it look sooner.
+"""
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from .batch import Batch
+from .errors import RewrittenError
+from .file import Entry, File, Key, text_of
+from .inputs import Format, Input, base, find
+from .lines import Reader
+from .log import Complaints
+
+QUIET_SECONDS = 5
+"""How long a rotated or removed file must not have changed before its unfinished last line is shipped as it is."""
+
+GONE_SECONDS = 60
+"""How long a removed file must not have changed before it is let go: its writer may still have it open."""
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """The table of files.
+
+    Args:
+        inputs: which files to follow.
+        reader: what makes events of them.
+        entries: what the registry knows.
+        wake: called when there is something to read.
+        register: called when a new file waits for its id to be on disk.
+        count_bytes: called with the number of bytes that were read.
+    """
+
+    def __init__(  # noqa: PLR0913 # what it needs from its surroundings
+        self,
+        inputs: Sequence[Input],
+        reader: Reader,
+        entries: Iterable[Entry],
+        *,
+        wake: Callable[[], None],
+        register: Callable[[], None],
+        count_bytes: Callable[[int], None],
+    ) -> None:
+        self._inputs = inputs
+        self._reader = reader
+        self._wake = wake
+        self._register = register
+        self._count_bytes = count_bytes
+        self._files: dict[Key, File] = {}
+        self._places: dict[str, File] = {}
+        """Open files by where they are now."""
+        self._ready: dict[File, None] = {}
+        """Files to be read, in this order."""
+        self._unclaimed = {entry.key: (entry, time.monotonic()) for entry in entries}
+        """Entries whose files were not found yet, and since when."""
+        self._complaints = Complaints(_log)
+
+    @property
+    def count(self) -> int:
+        """How many files are open."""
+        return len(self._files)
+
+    @property
+    def lag(self) -> int:
+        """Bytes of open files that are not acknowledged, as of the last look at each."""
+        return sum(max(0, file.size - file.acknowledged) for file in self._files.values())
+
+    def scan(self) -> set[str]:
+        """Look for new files and at those that are open, and give the folders where hints would come from."""
+        files, folders = find(self._inputs)
+        places: dict[str, File] = {}
+        found: set[File] = set()
+        for path, form in files.items():
+            try:
+                file = self._at(path, form)
+            except OSError as error:
+                self._complain(path, error)
+                continue
+            if file and file not in found:  # a second path to the same file, by a link, counts for nothing
+                found.add(file)
+                places[path] = file
+        self._places = places
+        self._relate([file for file in found if file.size < 0 and file.format != "plain"])
+        for path, file in places.items():
+            self._place(file, is_away=path != file.path, is_gone=False)
+        for file in list(self._files.values()):
+            if file not in found:
+                self._place(file, is_away=True, is_gone=True)
+            self._look(file)
+        self._let_go()
+        return folders
+
+    def hint(self, path: str, *, is_change: bool, is_folder: bool) -> bool:
+        """Look at the file that a hint is about, and say whether a scan is needed.
+
+        Args:
+            path: what it is about.
+            is_change: whether bytes changed; else it came, went or was renamed.
+            is_folder: whether it is a folder.
+        """
+        if is_change:
+            if file := self._places.get(path):
+                self._look(file)
+            return False
+        return is_folder or path in self._places or any(wanted.matches(path) for wanted in self._inputs)
+
+    def fill(self) -> Batch | None:
+        """Read a window's events, a piece of each file that has some in turn; None when there are none."""
+        batch = Batch()
+        while self._ready and not batch.is_full:
+            file = next(iter(self._ready))
+            del self._ready[file]
+            if file.is_registered and self._inherit(file) and self._read(file, batch):
+                self._ready[file] = None
+            elif file.heir:
+                self._ready[file.heir] = None
+        return batch if batch.events else None
+
+    def entries(self) -> tuple[list[Entry], list[File]]:
+        """Give what the registry has to keep, and the files whose ids are then on disk."""
+        files = [file for file in self._files.values() if file.head]
+        known = {file.id for file in files} | {entry.id for entry, _ in self._unclaimed.values()}
+        for file in files:
+            if file.previous_id not in known:
+                file.previous_id = None
+        return [file.entry() for file in files] + [entry for entry, _ in self._unclaimed.values()], files
+
+    def registered(self, files: Iterable[File]) -> None:
+        """Take note that the ids of these files are on disk, so that they may be read."""
+        for file in files:
+            if not file.is_registered and self._files.get(file.key) is file:
+                file.is_registered = True
+                self._enqueue(file)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+    def _enqueue(self, file: File) -> None:
+        self._ready[file] = None
+        self._wake()
+
+    def _complain(self, path: str, error: OSError) -> None:
+        # Without descriptors every file has the same trouble.
+        key = str(error.errno) if error.errno in (errno.EMFILE, errno.ENFILE) else path
+        self._complaints.tell(key, f"cannot read {text_of(path)!r}: {error.strerror}")
+
+    def _at(self, path: str, form: Format) -> File | None:
+        """Give the file that is at a path now, open; None where there is no regular file."""
+        found = os.stat(path)  # noqa: PTH116 # each second for each file: no object for a path
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        if known := self._files.get((found.st_dev, found.st_ino)):
+            return known
+        file = File.open(path, form)
+        if file.key in self._files:  # another one took its place since
+            file.close()
+            return self._files[file.key]
+        entry, _ = self._unclaimed.pop(file.key, (None, 0))
+        if entry:
+            file.claim(entry)
+        self._files[file.key] = file
+        return file
+
+    def _relate(self, new: Iterable[File]) -> None:
+        """Find out for new files which one each continues: parts of a line can be in both."""
+        groups: dict[str, list[File]] = defaultdict(list)
+        for file in self._files.values():
+            if file.format != "plain":
+                groups[base(file.path)].append(file)
+        for file in sorted(new, key=lambda file: (file.path == base(file.path), file.modified)):
+            active = self._places.get(base(file.path))
+            if file.is_registered:
+                before = [other for other in groups[base(file.path)] if other.id == file.previous_id]
+            else:
+                before = [
+                    other
+                    for other in groups[base(file.path)]
+                    if other not in (file, active) and (file is active or other.modified <= file.modified)
+                ]
+            previous = max(before, key=lambda other: other.modified, default=None)
+            if previous and previous.heir is None:
+                file.previous, file.previous_id, previous.heir = previous, previous.id, file
+
+    def _place(self, file: File, *, is_away: bool, is_gone: bool) -> None:
+        if (is_away, is_gone) != (file.is_away, file.is_gone):
+            file.is_away, file.is_gone = is_away, is_gone
+            file.changed = time.monotonic()
+
+    def _look(self, file: File) -> None:
+        """See whether there is something to read, or to finish."""
+        try:
+            file.look()
+        except RewrittenError:
+            file = self._begin_anew(file)
+        except OSError as error:
+            file.is_failed = True
+            self._complain(file.path, error)
+            return
+        quiet = time.monotonic() - file.changed
+        if file.is_away and quiet >= QUIET_SECONDS and file.is_read and file.has_rest and not file.is_final:
+            file.is_final = True
+        elif file.is_read and not file.is_failed:
+            return
+        if file.is_registered:
+            self._enqueue(file)
+        elif file.head:
+            self._register()
+
+    def _begin_anew(self, file: File) -> File:
+        new = file.again()
+        _log.info("%r was truncated or written anew and is read from its beginning", text_of(file.path))
+        self._drop(file)
+        self._files[new.key] = new
+        self._places = {path: new if at is file else at for path, at in self._places.items()}
+        try:
+            new.look()
+        except (OSError, RewrittenError):
+            new.is_failed = True  # it changes at this moment; the next rescan looks again
+        if new.head:
+            self._register()
+        return new
+
+    def _inherit(self, file: File) -> bool:
+        """Take over the unfinished lines of the file that this one continues, and say whether that is done."""
+        previous = file.previous
+        if previous and previous.descriptor >= 0 and not previous.is_failed:
+            self._look(previous)
+            if file.previous and not (previous.is_read and self._inherit(previous)):
+                return False
+        if file.previous:
+            file.joins.update(file.previous.joins)
+            file.previous.joins.clear()
+            file.previous = file.previous.heir = None
+        return True
+
+    def _read(self, file: File, batch: Batch) -> bool:
+        before = file.position
+        try:
+            more = self._reader.read(file, batch)
+        except RewrittenError:
+            self._begin_anew(file)
+            return False
+        except OSError as error:
+            file.is_failed = True
+            self._complain(file.path, error)
+            return False
+        file.is_failed = False
+        self._count_bytes(file.position - before)
+        return more
+
+    def _let_go(self) -> None:
+        """Close removed files that are shipped whole, and forget entries whose files do not come."""
+        now = time.monotonic()
+        for file in list(self._files.values()):
+            if file.is_gone and file.is_done and not file.joins and now - file.changed >= GONE_SECONDS:
+                self._drop(file)
+                self._register()
+        for key, (_, since) in list(self._unclaimed.items()):
+            if now - since >= GONE_SECONDS:
+                del self._unclaimed[key]
+
+    def _drop(self, file: File) -> None:
+        file.close()
+        self._reader.forget(file)
+        self._ready.pop(file, None)
+        if self._files.get(file.key) is file:
+            del self._files[file.key]
+        if file.previous:
+            file.previous.heir = None
+        if file.heir:
+            file.heir.previous = None
+            self._enqueue(file.heir)

@@ -1,0 +1,122 @@
+"""Which files are followed, and what their paths tell about them."""
+
+import fnmatch
+import functools
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+Format = Literal["plain", "cri", "docker"]
+
+_LEFT_OUT = (".gz", ".tmp")
+"""What the kubelet makes of rotated files: compressed ones, and those being compressed."""
+
+_KUBERNETES = re.compile(r"/([^/_]+)_([^/_]+)_[^/_]+/([^/]+)/\d+\.log[^/]*$")
+_DOCKER = re.compile(r"/([0-9a-f]{12,64})/[^/]*\.log[^/]*$")
+_BASE = re.compile(r"(.*/[^/]*?\.log)(?:[.-][^/]*)?")
+
+
+class Input(NamedTuple):
+    """Files of one format.
+
+    Attributes:
+        format: how their lines are written.
+        pattern: absolute glob; `*`, `?` and `[…]` match within a name, and no name that begins with a dot.
+    """
+
+    format: Format
+    pattern: str
+
+    def matches(self, path: str) -> bool:
+        """Whether a path is one of them."""
+        names, patterns = path.split("/"), self.pattern.split("/")
+        return (
+            len(names) == len(patterns)
+            and not path.endswith(_LEFT_OUT)
+            and all(_matches(name, pattern) for name, pattern in zip(names, patterns, strict=True))
+        )
+
+
+class Found(NamedTuple):
+    """What is there now.
+
+    Attributes:
+        files: path of each file with its format.
+        folders: those in which a new file or folder could matter.
+    """
+
+    files: dict[str, Format]
+    folders: set[str]
+
+
+def find(inputs: Iterable[Input]) -> Found:
+    """Look for the files of all inputs; what vanishes meanwhile or cannot be listed is left out."""
+    found = Found({}, set())
+    for wanted in inputs:
+        paths = [""]
+        *folders, last = wanted.pattern.split("/")[1:]
+        for pattern in folders:
+            paths = [path for parent in paths for path in _list(parent, pattern, found.folders)]
+        for parent in paths:
+            for path in _list(parent, last, found.folders, literal=False):
+                if not path.endswith(_LEFT_OUT):
+                    found.files.setdefault(path, wanted.format)
+    return found
+
+
+def _list(parent: str, pattern: str, folders: set[str], *, literal: bool = True) -> list[str]:
+    if literal and not re.search(r"[*?[]", pattern):
+        return [f"{parent}/{pattern}"]
+    try:
+        names = os.listdir(parent or "/")  # noqa: PTH208 # as names: no object for a path, each second
+    except OSError:
+        # Until it exists, its own folder is where that would be seen.
+        folders.add(str(Path(parent).parent))
+        return []
+    folders.add(parent or "/")
+    return sorted(f"{parent}/{name}" for name in names if _matches(name, pattern))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if name.startswith(".") and not pattern.startswith("."):
+        return False
+    return _compile(pattern).match(name) is not None
+
+
+@functools.lru_cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
+
+
+def base(path: str) -> str:
+    """Give the path that a log had before it was rotated: `/x/0.log` of `/x/0.log.20260101-000000`."""
+    match = _BASE.fullmatch(path)
+    return match[1] if match else path
+
+
+def describe(path: str, form: Format, node: str) -> dict[str, Any]:
+    """Tell the fields of events that follow from a file's path.
+
+    Args:
+        path: of the file, as the kubelet or Docker made it.
+        form: of its lines.
+        node: name of the node.
+    """
+    fields: dict[str, Any] = {"host": {"name": node}}
+    if form == "cri" and (match := _KUBERNETES.search(path)):
+        namespace, pod, container = match.groups()
+        fields["kubernetes"] = {"namespace": namespace, "pod": pod, "container": container, "node": node}
+    elif form == "docker" and (match := _DOCKER.search(path)):
+        fields["container"] = {"id": match[1]} | _docker_name(Path(path).with_name("config.v2.json"))
+    return fields
+
+
+def _docker_name(config: Path) -> dict[str, str]:
+    try:
+        name = json.loads(config.read_bytes())["Name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {"name": name.removeprefix("/")} if isinstance(name, str) else {}
