@@ -17,7 +17,7 @@ from .watch import watching
 LOOK_SECONDS = 5
 """Time between two looks; a hint brings the next one forward."""
 
-SETTLE_SECONDS = 1
+SETTLE_SECONDS = 0.5
 """How long files that do not work may stay so before it is said: certificate and key are seldom replaced at once."""
 
 TAKE_SECONDS = 10

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-STATUS_SECONDS = 2
+STATUS_SECONDS = 1
 """How long nginx may take to tell its figures."""
 
 _STATUS = re.compile(

@@ -13,13 +13,13 @@ from .errors import CannotListenError, EndedError, RefusedError
 from .lines import Messages, parse, pass_on
 from .settings import Settings
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 3
 """How long requests under way may take after SIGTERM; websockets end then."""
 
 TERM_SECONDS = 2
 """How long nginx may take to end without grace, before it is killed."""
 
-HANDSHAKE_SECONDS = 5
+HANDSHAKE_SECONDS = 1
 """How long the answer to a connection is waited for."""
 
 LEASH = "read -r _; kill -s KILL 0"
@@ -51,6 +51,15 @@ async def abilities(path: str) -> Abilities:
     asked = await asyncio.create_subprocess_exec(path, "-V", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
     output, _ = await asked.communicate()
     return Abilities.told_by(output.decode(errors="replace"))
+
+
+async def _reader(pipe: int) -> asyncio.StreamReader:
+    """Read from a pipe."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb")
+    )
+    return reader
 
 
 class Nginx:
@@ -109,15 +118,20 @@ class Nginx:
         self._leash = await asyncio.create_subprocess_exec(
             "/bin/sh", "-c", LEASH, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, process_group=0
         )
-        self._master = await asyncio.create_subprocess_exec(
-            *self._command, name, env=ENVIRONMENT, stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
-            process_group=self._leash.pid,
-        )  # fmt: skip
-        if self._master.stdout and self._master.stderr:
-            self._readers = [
-                asyncio.create_task(pass_on(self._master.stdout)),
-                asyncio.create_task(Messages().log(self._master.stderr)),
-            ]
+        # Pipes of our own: asyncio would take nginx for alive as long as a worker that survives it holds one.
+        (access, access_end), (errors, errors_end) = os.pipe(), os.pipe()
+        try:
+            self._master = await asyncio.create_subprocess_exec(
+                *self._command, name, env=ENVIRONMENT, stdin=DEVNULL, stdout=access_end, stderr=errors_end,
+                process_group=self._leash.pid,
+            )  # fmt: skip
+        finally:
+            os.close(access_end)
+            os.close(errors_end)
+        self._readers = [
+            asyncio.create_task(pass_on(await _reader(access))),
+            asyncio.create_task(Messages().log(await _reader(errors))),
+        ]
 
     async def served(self) -> bytes | None:
         """Connect as a client would, and give the server's certificate in DER; None when there is no answer."""
