@@ -1,0 +1,29 @@
+"""Runs the collector: `python -m jld_logstash`."""
+
+import asyncio
+import os
+import sys
+
+from . import collector, log
+from .errors import BadSettingError, InUseError
+
+
+def main() -> int:
+    """Run the collector, and give the exit status (sysexits.h)."""
+    log.start()
+    try:
+        asyncio.run(collector.run())
+    except InUseError as error:
+        return _refuse(error, os.EX_UNAVAILABLE)
+    except BadSettingError as error:
+        return _refuse(error, os.EX_CONFIG)
+    return os.EX_OK
+
+
+def _refuse(error: Exception, status: int) -> int:
+    print(f"jld_logstash: {error}", file=sys.stderr)  # noqa: T201 one line for whoever starts it
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

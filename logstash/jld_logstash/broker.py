@@ -1,0 +1,263 @@
+"""One connection to the broker, from its begin to its end (AMQP 0-9-1 with RabbitMQ's publisher confirms)."""
+
+import collections
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pika
+import pika.exceptions
+from pika.adapters.select_connection import IOLoop, SelectConnection
+
+from . import tls
+from .backlog import Backlog
+from .metrics import Metrics
+from .records import Record
+
+EXCHANGE = "logs"
+
+WINDOW = 2000
+"""Events on their way at the same time. The broker syncs many at once; more than this no longer makes it faster."""
+
+HEARTBEAT_SECONDS = 20
+"""A broker that is silent for twice this time is taken for gone."""
+
+BLOCKED_SECONDS = 300
+"""After so long without memory or disk the connection is made anew; it may lead to another node."""
+
+
+class Backoff:
+    """Times to wait: drawn from a range that doubles up to a limit, so that many collectors do not come at once."""
+
+    FIRST_SECONDS = 0.5
+    LAST_SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self._range = self.FIRST_SECONDS
+
+    def reset(self) -> None:
+        """Begin with short times again."""
+        self._range = self.FIRST_SECONDS
+
+    def seconds(self) -> float:
+        """Give the next time to wait."""
+        drawn = random.uniform(0, self._range)  # noqa: S311 it spreads load and guards nothing
+        self._range = min(2 * self._range, self.LAST_SECONDS)
+        return drawn
+
+
+class Session:
+    """A connection with one channel, run by one thread. Its first events go one by one, until all is seen to be well.
+
+    Args:
+        parameters: how to connect.
+        backlog: where the events come from.
+        metrics: what is counted.
+        key: routing key.
+        backoff: times to wait before a refused event is sent again.
+        report: called with what is wrong now, or with None when an event was confirmed.
+    """
+
+    def __init__(  # noqa: PLR0913 each is a part of its own
+        self,
+        parameters: pika.ConnectionParameters,
+        backlog: Backlog,
+        metrics: Metrics,
+        *,
+        key: str,
+        backoff: Backoff,
+        report: Callable[[str | None], None],
+    ) -> None:
+        self._key = key
+        self._backlog = backlog
+        self._metrics = metrics
+        self._backoff = backoff
+        self._report = report
+        self._loop = IOLoop()
+        self._is_woken = threading.Event()
+        self._is_blocked = self._is_ending = False
+        self._pause: object = None
+        """The timer that ends a pause after a refusal."""
+        self._window = 1
+        self._tag = 0
+        self._outstanding: dict[int, Record] = {}
+        """By delivery tag, in ascending order."""
+        self._returned: collections.Counter[bytes] = collections.Counter()
+        """Ids of events that came back and whose confirm, which does not tell that, is still to come."""
+        self._end: BaseException | None = None
+        self._channel: Any = None
+        self._connection = SelectConnection(
+            parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_end,
+            on_close_callback=self._on_end,
+            custom_ioloop=self._loop,
+        )
+
+    def run(self) -> BaseException | None:
+        """Send events until the connection ends, and tell why it did."""
+        try:
+            self._loop.start()
+        finally:
+            self._metrics.broker_connected.set(0)
+            self._metrics.broker_blocked.set(0)
+            self._backlog.retry(self._outstanding.values())
+            self._loop.close()
+        return self._end
+
+    def wake(self) -> None:
+        """Tell that there are more events. Any thread may call this."""
+        if not self._is_woken.is_set():
+            self._is_woken.set()
+            self._loop.add_callback_threadsafe(self._fill)
+
+    def finish(self, seconds: float) -> None:
+        """Send no more events, wait for what is to be confirmed, and end. Any thread may call this.
+
+        Args:
+            seconds: how long to wait.
+        """
+        self._loop.add_callback_threadsafe(lambda: self._finish(seconds))
+
+    def _finish(self, seconds: float) -> None:
+        self._is_ending = True
+        self._loop.call_later(seconds, self._close)
+        if not self._outstanding:
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection.is_open:
+            self._connection.close()
+        elif not self._connection.is_closing:
+            self._loop.stop()
+
+    def _on_end(self, _: object, reason: BaseException) -> None:
+        self._end = reason
+        self._loop.stop()
+
+    def _on_open(self, connection: Any) -> None:
+        connection.add_on_connection_blocked_callback(lambda _, frame: self._block(frame.method.reason))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._block(None))
+        self._open_channel()
+
+    def _block(self, reason: str | None) -> None:
+        self._is_blocked = reason is not None
+        self._metrics.broker_blocked.set(self._is_blocked)
+        if self._is_blocked:
+            self._report(f"the broker takes nothing: {reason}")
+        self._fill()
+
+    def _open_channel(self) -> None:
+        self._connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Any) -> None:
+        channel.add_on_close_callback(self._on_channel_close)
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_answer, callback=lambda _: self._on_ready(channel))
+
+    def _on_ready(self, channel: Any) -> None:
+        self._channel, self._tag, self._window = channel, 0, 1
+        self._metrics.broker_connected.set(1)
+        self._fill()
+
+    def _on_channel_close(self, _: object, reason: BaseException) -> None:
+        """Open another channel when only the channel was closed, as RabbitMQ does where the exchange is missing."""
+        self._channel = None
+        self._backlog.retry(self._outstanding.values())
+        self._outstanding.clear()
+        self._returned.clear()
+        self._metrics.broker_connected.set(0)
+        if self._connection.is_open:
+            self._metrics.broker_unroutable.set(1)
+            self._refuse(f"the broker refuses events: {reason_of(reason)}")
+
+    def _fill(self) -> None:
+        """Send what there is, up to the window."""
+        self._is_woken.clear()
+        if not self._channel or self._is_blocked or self._is_ending or self._pause:
+            return
+        count, now = 0, int(time.time())
+        try:
+            while len(self._outstanding) < self._window and (record := self._backlog.next()):
+                self._tag += 1
+                self._outstanding[self._tag] = record
+                properties = pika.BasicProperties(
+                    content_type="application/json", delivery_mode=2, message_id=record.id, timestamp=now
+                )
+                self._channel.basic_publish(EXCHANGE, self._key, record.event, properties, mandatory=True)
+                count += 1
+        except OSError as error:
+            self._refuse(f"the spool cannot be read: {error.strerror}")
+        self._metrics.published.inc(count)
+
+    def _on_return(self, _channel: object, _method: object, properties: Any, _body: bytes) -> None:
+        self._returned[properties.message_id.encode()] += 1
+
+    def _on_answer(self, frame: Any) -> None:
+        """Take an ack or a nack, of one event or of all up to it."""
+        records = self._answered(frame.method.delivery_tag, multiple=frame.method.multiple)
+        returned: list[Record] = []
+        others: list[Record] = []
+        for record in records:
+            (returned if self._was_returned(record) else others).append(record)
+        is_ack = isinstance(frame.method, pika.spec.Basic.Ack)
+        if others and is_ack:
+            self._metrics.confirmed.inc(len(others))
+            self._metrics.broker_unroutable.set(0)
+            self._backlog.confirm(others)
+            self._backoff.reset()
+            self._window = min(2 * self._window, WINDOW)
+            self._report(None)
+        elif others:
+            self._metrics.nacked.inc(len(others))
+            self._backlog.retry(others)
+            self._refuse("the broker refuses events: it sent a nack")
+        if returned:
+            self._metrics.returned.inc(len(returned))
+            self._metrics.broker_unroutable.set(1)
+            self._backlog.retry(returned)
+            self._refuse(f"unroutable: no queue is bound to the exchange {EXCHANGE} for the routing key {self._key}")
+        if self._is_ending and not self._outstanding:
+            self._close()
+        self._fill()
+
+    def _answered(self, tag: int, *, multiple: bool) -> list[Record]:
+        tags = itertools.takewhile(lambda sent: sent <= tag, self._outstanding) if multiple else (tag,)
+        return [self._outstanding.pop(sent) for sent in list(tags)]
+
+    def _was_returned(self, record: Record) -> bool:
+        if record.id not in self._returned:
+            return False
+        self._returned[record.id] -= 1
+        if not self._returned[record.id]:
+            del self._returned[record.id]
+        return True
+
+    def _refuse(self, trouble: str) -> None:
+        """Pause, then go on with one event at a time."""
+        self._report(trouble)
+        self._window = 1
+        if not self._pause:
+            self._pause = self._loop.call_later(self._backoff.seconds(), self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        if self._channel:
+            self._fill()
+        elif self._connection.is_open:
+            self._open_channel()
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Find out of what pika wraps an error in what happened, in words for one line."""
+    while True:
+        inside = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *getattr(error, "args", ()))
+        deeper = [found for found in inside if isinstance(found, BaseException)]
+        if not deeper:
+            break
+        error = deeper[-1]
+    text = tls.reason_of(error) if isinstance(error, OSError) else str(getattr(error, "reply_text", error))
+    return " ".join(text.split()) or type(error).__name__

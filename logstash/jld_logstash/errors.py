@@ -1,0 +1,24 @@
+"""What can go wrong, one class each."""
+
+
+class BadSettingError(Exception):
+    """A setting that cannot be used.
+
+    Args:
+        variable: name of the environment variable.
+        value: its value as it may be shown; never a secret's.
+        right: what would be right.
+    """
+
+    def __init__(self, variable: str, value: str, right: str) -> None:
+        # One setting, one line: a line break in a value must not make a second one.
+        shown = value if value.isprintable() else repr(value)
+        super().__init__(f"{variable}={shown}: {right}")
+
+
+class InUseError(BadSettingError):
+    """A port or a folder that somebody else has now; the setting itself may be right."""
+
+
+class ProtocolError(Exception):
+    """What a shipper sent is not the protocol, or beyond its limits; the text is the reason."""

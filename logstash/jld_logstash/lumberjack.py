@@ -1,0 +1,186 @@
+"""The Beats (lumberjack v2) protocol as bytes: no sockets here.
+
+Its source is Elastic's code: `protocol/v2` of elastic/go-lumber, and BeatsParser of logstash-input-beats. All numbers
+are unsigned, 32 bits, big-endian; each frame begins with its version and its type, one byte each:
+
+    2W count        window: that many events follow, to be acknowledged together
+    2J seq len ...  an event, a JSON object
+    2C len ...      zlib data, whole frames inside
+    2A seq          acknowledgement, from the server; 0 only says that it is alive
+"""
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from .errors import ProtocolError
+
+WINDOW_LIMIT = 65_536
+"""Events of a window; Filebeat's have 2,048."""
+
+EVENT_LIMIT = 15 * 2**20
+"""Bytes of an event: with what is added to it, it must stay below the 16 MiB that RabbitMQ 4 takes by default."""
+
+COMPRESSED_LIMIT = 256 * 2**20
+"""Bytes of a compressed frame, inflated. It is inflated piece by piece, so that this bounds time, not memory; a limit
+of the ratio would do neither, and refuse honest logs, as blanks shrink to a thousandth."""
+
+_PIECE = 2**18
+
+_HEADER = struct.Struct(">2sI")
+_EVENT_HEADER = struct.Struct(">2sII")
+_ACK = struct.Struct(">2sI")
+
+
+class Part(NamedTuple):
+    """Events of one window, in order; mostly all of them.
+
+    Attributes:
+        events: JSON, not parsed yet.
+        acknowledge: the sequence number to send once these and all before them are safe; None where the window goes on.
+    """
+
+    events: list[bytes]
+    acknowledge: int | None
+
+
+def acknowledgement(sequence: int) -> bytes:
+    """Write the frame that says that events are safe up to a sequence number, or with 0, that they are waited for."""
+    return _ACK.pack(b"2A", sequence)
+
+
+class Decoder:
+    """Takes what arrives on one connection, in pieces of any size, and gives events."""
+
+    def __init__(self) -> None:
+        self._wire = bytearray()
+        self._plain = bytearray()
+        self._zlib: zlib._Decompress | None = None
+        self._compressed = 0
+        """Bytes of the compressed frame that have not been taken from the wire."""
+        self._inflated = 0
+        self._has_more = False
+        """Whether the inflater may give more without being given any."""
+        self._events: list[bytes] = []
+        self._size = 0
+        self._missing = 0
+        """Events that the window still waits for."""
+        self._sequence: int | None = None
+        """Highest number of the window so far, None before its first event."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._wire += data
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has begun that has not ended."""
+        return not self._wire and not self._zlib and not self._missing
+
+    def take(self, size: int) -> Part | None:
+        """Give the next events of what was fed, None when more has to be fed first.
+
+        Args:
+            size: bytes of events after which a window is given in parts.
+
+        Raises:
+            ProtocolError: it is not the protocol, or beyond its limits. The connection is of no use any more.
+        """
+        while True:
+            part = self._parse(self._plain if self._zlib else self._wire, size)
+            if part or not (self._zlib and self._inflate(self._zlib)):
+                return part
+
+    def _parse(self, buffer: bytearray, size: int) -> Part | None:
+        """Take whole frames from the front, up to the end of a part or the begin of a compressed frame."""
+        position, part = 0, None
+        with memoryview(buffer) as view:
+            while not part and len(view) - position >= _HEADER.size:
+                kind, number = _HEADER.unpack_from(view, position)
+                if kind == b"2J":
+                    end = self._end_of_event(view, position)
+                    if not end:
+                        break
+                    part = self._add(number, bytes(view[position + _EVENT_HEADER.size : end]), size)
+                    position = end
+                    continue
+                position += _HEADER.size
+                if kind == b"2W":
+                    part = self._open_window(number)
+                elif kind == b"2C":
+                    self._open_compressed(number)
+                    break
+                else:
+                    raise ProtocolError(f"a frame begins with {kind!r}, which is none of 2W, 2J and 2C")
+        del buffer[:position]
+        return part
+
+    def _end_of_event(self, view: memoryview, position: int) -> int | None:
+        """Tell where an event ends, None when it is not there as a whole."""
+        if len(view) - position < _EVENT_HEADER.size:
+            return None
+        length = _EVENT_HEADER.unpack_from(view, position)[2]
+        if not 0 < length <= EVENT_LIMIT:
+            raise ProtocolError(f"an event of {length} bytes; 1 to {EVENT_LIMIT} are taken")
+        end = position + _EVENT_HEADER.size + int(length)
+        return end if end <= len(view) else None
+
+    def _add(self, sequence: int, event: bytes, size: int) -> Part | None:
+        if not self._missing:
+            raise ProtocolError("an event outside of a window")
+        self._events.append(event)
+        self._size += len(event)
+        self._sequence = max(self._sequence or 0, sequence)
+        self._missing -= 1
+        if not self._missing:
+            return self._cut(self._sequence)
+        return self._cut(None) if self._size >= size else None
+
+    def _open_window(self, count: int) -> Part | None:
+        if count > WINDOW_LIMIT:
+            raise ProtocolError(f"a window of {count} events; up to {WINDOW_LIMIT} are taken")
+        # A window that begins before the last one was full ends that one; an empty one is acknowledged at once.
+        part = self._cut(self._sequence) if self._missing and self._sequence is not None else None
+        self._missing = count
+        return part if count or part else self._cut(0)
+
+    def _cut(self, acknowledge: int | None) -> Part:
+        part = Part(self._events, acknowledge)
+        self._events, self._size = [], 0
+        if acknowledge is not None:
+            self._sequence = None
+        return part
+
+    def _open_compressed(self, length: int) -> None:
+        if self._zlib:
+            raise ProtocolError("a compressed frame inside a compressed frame")
+        if not 0 < length <= COMPRESSED_LIMIT:
+            raise ProtocolError(f"a compressed frame of {length} bytes; 1 to {COMPRESSED_LIMIT} are taken")
+        self._zlib, self._compressed, self._inflated, self._has_more = zlib.decompressobj(), length, 0, False
+
+    def _inflate(self, inflater: "zlib._Decompress") -> bool:
+        """Inflate the next piece, or end the compressed frame; tell whether there was anything to do."""
+        if inflater.eof:
+            if self._compressed or inflater.unused_data or self._plain:
+                raise ProtocolError("a compressed frame whose content ends elsewhere than the frame")
+            self._zlib = None
+            return True
+        data = inflater.unconsumed_tail
+        if not data and not self._has_more:
+            data = bytes(self._wire[: min(self._compressed, _PIECE)])
+            if not data and not self._compressed:
+                raise ProtocolError("a compressed frame whose content is cut off")
+            if not data:
+                return False
+            del self._wire[: len(data)]
+            self._compressed -= len(data)
+        try:
+            piece = inflater.decompress(data, _PIECE)
+        except zlib.error as error:
+            raise ProtocolError("a compressed frame that is not zlib's") from error
+        self._has_more = len(piece) == _PIECE
+        self._plain += piece
+        self._inflated += len(piece)
+        if self._inflated > COMPRESSED_LIMIT:
+            raise ProtocolError(f"a compressed frame that inflates to more than {COMPRESSED_LIMIT} bytes")
+        return True

@@ -1,0 +1,122 @@
+"""Keeps a connection to the broker: a thread of its own, and times to wait that grow while it does not succeed."""
+
+import logging
+import threading
+import time
+
+import pika
+
+from . import broker
+from .backlog import Backlog
+from .log import Sayings
+from .metrics import Metrics
+from .settings import Settings
+from .spool import Spool
+from .tls import Certificates
+
+STABLE_SECONDS = 30
+"""A connection that held for this long makes the next time to wait a short one."""
+
+_log = logging.getLogger(__name__)
+_sayings = Sayings(_log)
+
+
+class Publisher:
+    """Sends what is in the spool to the broker.
+
+    Args:
+        settings: broker, login and routing key.
+        certificates: what to trust and show, None to speak without TLS.
+        spool: where the events come from.
+        metrics: what is counted.
+    """
+
+    def __init__(self, settings: Settings, certificates: Certificates | None, spool: Spool, metrics: Metrics) -> None:
+        self._settings = settings
+        self._certificates = certificates
+        self._backlog = Backlog(spool)
+        self._metrics = metrics
+        self._backoff = broker.Backoff()
+        self._session: broker.Session | None = None
+        self._stopping = threading.Event()
+        self._trouble: str | None = "not connected yet"
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Tell that the spool has more."""
+        if session := self._session:
+            session.wake()
+
+    def stop(self, seconds: float) -> None:
+        """Wait for the confirms of what was sent, and end.
+
+        Args:
+            seconds: how long to wait.
+        """
+        self._stopping.set()
+        if session := self._session:
+            session.finish(seconds)
+        self._thread.join(seconds + 1)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            begin = time.monotonic()
+            try:
+                trouble = self._converse()
+            except Exception:  # noqa: BLE001 whatever it is, another connection may do better
+                _log.exception("the connection to the broker ended on an unexpected error")
+                trouble = "an unexpected error"
+            if self._stopping.is_set():
+                return
+            self._report(f"the broker {self._settings.rabbitmq_target_host} is away: {trouble}")
+            if time.monotonic() - begin > STABLE_SECONDS:
+                self._backoff.reset()
+            self._stopping.wait(self._backoff.seconds())
+            self._metrics.broker_reconnects.inc()
+
+    def _converse(self) -> str:
+        """Hold one connection, and tell why it ended."""
+        self._session = broker.Session(
+            self._parameters(),
+            self._backlog,
+            self._metrics,
+            key=self._settings.shipper_name,
+            backoff=self._backoff,
+            report=self._report,
+        )
+        try:
+            # Whoever stops this either was seen here or sees the session.
+            return "" if self._stopping.is_set() else broker.reason_of(self._session.run())
+        finally:
+            self._session = None
+
+    def _parameters(self) -> pika.ConnectionParameters:
+        settings = self._settings
+        password = settings.rabbitmq_target_password
+        return pika.ConnectionParameters(
+            host=settings.rabbitmq_target_host,
+            port=settings.rabbitmq_target_port,
+            virtual_host=settings.rabbitmq_target_vhost,
+            credentials=pika.PlainCredentials(settings.rabbitmq_target_user, password and password.get_secret_value()),
+            ssl_options=pika.SSLOptions(self._certificates.context()) if self._certificates else None,
+            heartbeat=broker.HEARTBEAT_SECONDS,
+            blocked_connection_timeout=broker.BLOCKED_SECONDS,
+            client_properties={"connection_name": "jld_logstash"},
+        )
+
+    def _report(self, trouble: str | None) -> None:
+        """Say what has changed."""
+        if trouble and trouble != self._trouble:
+            _sayings.warning(f"events stay in the spool: {trouble}")
+        elif self._trouble and not trouble:
+            _sayings.info("events reach the broker")
+        self._trouble = trouble

@@ -1,0 +1,96 @@
+"""The form of the spool: a record for each event.
+
+    FF FF  length  CRC-32  length of the id  id  event
+
+Lengths and checksum are unsigned, 32 bits, little-endian, but that of the id, one byte; length and checksum are of all
+that follows them. FF is in no UTF-8, so that after a damaged record the next one can be found.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+_MARK = b"\xff\xff"
+_HEADER = struct.Struct("<2sII")
+
+ID_LIMIT = 255
+"""Bytes of an id: what a `message_id` can have (AMQP 0-9-1, section 4.2.5.3: short strings)."""
+
+
+class Record:
+    """An event in the spool.
+
+    Attributes:
+        begin: its position in the spool.
+        end: the position after it.
+        id: its own id; empty when it has none.
+        event: JSON.
+        is_confirmed: whether its receiver has it.
+    """
+
+    __slots__ = ("begin", "end", "event", "id", "is_confirmed")
+
+    def __init__(self, begin: int, end: int, identity: bytes, event: bytes) -> None:
+        self.begin = begin
+        self.end = end
+        self.id = identity
+        self.event = event
+        self.is_confirmed = False
+
+
+class Damage:
+    """Bytes in the spool that are no record, from one position to another."""
+
+    __slots__ = ("begin", "end")
+
+    def __init__(self, begin: int, end: int) -> None:
+        self.begin = begin
+        self.end = end
+
+
+def encode(identity: bytes, event: bytes) -> bytes:
+    """Write a record.
+
+    Args:
+        identity: the event's id, at most ID_LIMIT bytes; empty when it has none.
+        event: JSON.
+    """
+    content = b"%c%b%b" % (len(identity), identity, event)
+    return _HEADER.pack(_MARK, len(content), zlib.crc32(content)) + content
+
+
+def decode(data: bytes, position: int) -> Iterator[Record | Damage]:
+    """Read records.
+
+    Args:
+        data: whole records, if they are not damaged.
+        position: where data begins in the spool.
+    """
+    begin = 0
+    while begin < len(data):
+        found = _record(data, begin, position)
+        if not found:
+            end = begin + 1
+            while not found and (end := data.find(_MARK, end)) >= 0:
+                found = _record(data, end, position)
+                end += 1
+            yield Damage(position + begin, found.begin if found else position + len(data))
+        if not found:
+            return
+        yield found
+        begin = found.end - position
+
+
+def _record(data: bytes, begin: int, position: int) -> Record | None:
+    """Read the record at an offset, None when there is none or a damaged one."""
+    start = begin + _HEADER.size
+    if len(data) <= start:
+        return None
+    mark, length, checksum = _HEADER.unpack_from(data, begin)
+    end = start + length
+    if mark != _MARK or not length or end > len(data):
+        return None
+    if zlib.crc32(memoryview(data)[start:end]) != checksum:
+        return None
+    event = start + 1 + data[start]
+    return Record(position + begin, position + end, data[start + 1 : event], data[event:end])

@@ -1,0 +1,162 @@
+"""Listens for shippers: only those that show a certificate of the authority are heard."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Any
+
+from .connection import Connection, SlowError
+from .errors import InUseError, ProtocolError
+from .intake import Intake
+from .log import Sayings
+from .metrics import Metrics
+from .tls import Certificates, reason_of
+
+CONNECTION_LIMIT = 1000
+
+HANDSHAKE_SECONDS = 10
+
+SHUTDOWN_SECONDS = 2
+"""How long a shipper's part of the end of TLS is waited for."""
+
+BACKLOG = 128
+"""Connections that wait to be taken."""
+
+RETRY_SECONDS = 1
+"""Time until connections are taken again after the system refused one, mostly for want of descriptors."""
+
+_log = logging.getLogger(__name__)
+_sayings = Sayings(_log)
+
+
+class Server:
+    """The port for shippers.
+
+    Args:
+        certificates: what to show and whom to trust.
+        intake: where the events go.
+        metrics: what is counted.
+    """
+
+    def __init__(self, certificates: Certificates, intake: Intake, metrics: Metrics) -> None:
+        self._certificates = certificates
+        self._intake = intake
+        self._metrics = metrics
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
+
+    def listen(self, host: str, port: int) -> int:
+        """Begin to take connections.
+
+        Args:
+            host: address to listen on.
+            port: port to listen on, 0 for a free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            InUseError: the port is busy, or the address is not this machine's.
+        """
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            right = f"should be a free port of {host} ({error.strerror})"
+            raise InUseError("LOGSTASH_BEATS_PORT", str(port), right) from error
+        listener.setblocking(False)  # noqa: FBT003 the socket's own way
+        self._socket = listener
+        self._accepting = asyncio.create_task(self._accept(listener))
+        return int(listener.getsockname()[1])
+
+    async def close(self, seconds: float) -> None:
+        """Take no more connections and no more events, and acknowledge what was taken.
+
+        Args:
+            seconds: how long to wait for that.
+        """
+        if self._accepting:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        if self._socket:
+            self._socket.close()
+        for connection in self._connections:
+            connection.finish()
+        if self._serving:
+            _, late = await asyncio.wait(self._serving, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+            except OSError as error:
+                _sayings.warning(f"shippers cannot connect: {error.strerror}")
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if len(self._serving) >= CONNECTION_LIMIT:
+                self._refuse("too-many", f"there are {CONNECTION_LIMIT} already", address[0])
+                accepted.close()
+                continue
+            task = asyncio.create_task(self._serve(accepted, address[0]))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, accepted: socket.socket, peer: str) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            # Not asyncio's own server: that one keeps failed handshakes to itself.
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                accepted,
+                ssl=self._certificates.context(),
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except ConnectionResetError:  # a probe of the port, for example
+            return
+        except OSError as error:
+            self._refuse("tls", reason_of(error), peer)
+            return
+        await self._hear(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        name = _name(writer.get_extra_info("peercert"))
+        _sayings.info(f"shipper {name} is connected", peer=peer)
+        connection = Connection(reader, writer, self._intake, self._metrics)
+        self._connections.add(connection)
+        self._metrics.connections.inc()
+        try:
+            await connection.run()
+        except (ProtocolError, SlowError) as error:
+            self._refuse("protocol" if isinstance(error, ProtocolError) else "slow", f"{name}: {error}", peer)
+            writer.transport.abort()
+        except OSError:
+            pass  # it will come again
+        except Exception:  # noqa: BLE001 one connection must not end the others
+            _log.exception("a connection ended on an unexpected error", extra={"peer": peer})
+        finally:
+            self._connections.discard(connection)
+            self._metrics.connections.dec()
+            writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        _sayings.info(f"shipper {name} is gone", peer=peer)
+
+    def _refuse(self, kind: str, reason: str, peer: str) -> None:
+        self._metrics.refused.labels(kind).inc()
+        _sayings.warning(f"a shipper is refused: {reason}", peer=peer)
+
+
+def _name(certificate: dict[str, Any]) -> str:
+    """Give the common name of a certificate's subject."""
+    fields = dict(pair for part in certificate.get("subject", ()) for pair in part)
+    return str(fields.get("commonName", "without a name"))

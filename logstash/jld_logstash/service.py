@@ -1,0 +1,81 @@
+"""The HTTP side: health and metrics."""
+
+import logging
+import os
+
+import prometheus_client
+from aiohttp import http_exceptions, web
+
+from .errors import InUseError
+from .metrics import Metrics
+from .sink import Sink
+from .spool import Spool
+
+
+class Service:
+    """Answers probes.
+
+    Args:
+        metrics: what is shown.
+        spool: whether it takes events tells readiness.
+        sink: whether it and the spool run tells health.
+    """
+
+    def __init__(self, metrics: Metrics, spool: Spool, sink: Sink) -> None:
+        self._metrics = metrics
+        self._spool = spool
+        self._sink = sink
+        app = web.Application(client_max_size=0)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._show)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin to answer.
+
+        Args:
+            host: address to listen on.
+            port: port to listen on, 0 for a free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            InUseError: the port is busy, or the address is not this machine's.
+        """
+        logging.getLogger("aiohttp.server").addFilter(_is_ours)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            # The loop's own text repeats the address; a name that does not resolve has no errno of the system's.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise InUseError("LOGSTASH_PORT", str(port), f"should be a free port of {host} ({reason})") from error
+        return int(self._runner.addresses[0][1])
+
+    async def close(self) -> None:
+        """Answer no more."""
+        await self._runner.cleanup()
+
+    async def _health(self, _: web.Request) -> web.Response:
+        if self._spool.is_alive and self._sink.is_alive:
+            return web.json_response({"status": "ok"})
+        return _failure("stopped", "A thread has ended unexpectedly; the log says why.")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if not self._spool.trouble:
+            return web.json_response({"status": "ok"})
+        return _failure("spool", f"The spool takes no events: {self._spool.trouble}.")
+
+    async def _show(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.page(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+def _failure(slug: str, sentence: str) -> web.Response:
+    return web.json_response({"error": slug, "message": sentence}, status=503)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Leave out what is no HTTP at all: aiohttp would log it with its bytes."""
+    return not (record.exc_info and isinstance(record.exc_info[1], http_exceptions.HttpProcessingError))

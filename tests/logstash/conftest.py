@@ -1,0 +1,288 @@
+"""What the collector's tests share: certificates, a strict shipper, and the collector as a process."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from broker import Broker
+from jld_embedded.certificates import Authority, Pair
+from stack import until
+
+
+class Certificates(NamedTuple):
+    """Files of certificates.
+
+    Attributes:
+        ca: the authority of both ends.
+        server: the collector's.
+        client: a shipper's.
+        stranger: one of an authority that nobody trusts.
+    """
+
+    ca: Path
+    server: Pair
+    client: Pair
+    stranger: Pair
+
+    def settings(self) -> dict[str, str]:
+        """Give the collector's settings that name these files."""
+        return {
+            "LOGSTASH_CA_FILE": str(self.ca),
+            "LOGSTASH_CERTIFICATE_FILE": str(self.server.certificate),
+            "LOGSTASH_KEY_FILE": str(self.server.key),
+        }
+
+    def context(self, shown: Pair | None) -> ssl.SSLContext:
+        """Make a shipper's TLS context.
+
+        Args:
+            shown: the certificate that it shows, None to show none.
+        """
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if shown:
+            context.load_cert_chain(shown.certificate, shown.key)
+        return context
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Give certificates for both ends."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    stranger = Authority(tmp_path_factory.mktemp("stranger")).issue("stranger")
+    return Certificates(authority.certificate, authority.issue("logstash"), authority.issue("filebeat"), stranger)
+
+
+def window(count: int) -> bytes:
+    """Write a window frame."""
+    return b"2W" + struct.pack(">I", count)
+
+
+def event(sequence: int, fields: object) -> bytes:
+    """Write the frame of an event; bytes are taken as they are."""
+    payload = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return b"2J" + struct.pack(">II", sequence, len(payload)) + payload
+
+
+def compressed(frames: bytes) -> bytes:
+    """Write a compressed frame around frames."""
+    payload = zlib.compress(frames, 3)
+    return b"2C" + struct.pack(">I", len(payload)) + payload
+
+
+class Shipper:
+    """A shipper that believes nothing: an acknowledgement that does not fit what it sent fails the test.
+
+    Args:
+        connection: the connection to the collector.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.keepalives = 0
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.connection.sendall(data)
+
+    def ship(self, events: Sequence[object], first: int = 1, *, compress: bool = True) -> int:
+        """Send a window and wait until it is acknowledged; give the number that was."""
+        self.send_window(events, first, compress=compress)
+        acknowledged = self.acknowledged()
+        assert acknowledged == first + len(events) - 1
+        return acknowledged
+
+    def send_window(self, events: Sequence[object], first: int = 1, *, compress: bool = True) -> None:
+        """Send a window, as Filebeat does."""
+        frames = b"".join(event(first + number, fields) for number, fields in enumerate(events))
+        self.send(window(len(events)) + (compressed(frames) if compress else frames))
+
+    def acknowledged(self) -> int:
+        """Wait for the next acknowledgement that is none of a keep-alive."""
+        while not (number := self.frame()):
+            self.keepalives += 1
+        return number
+
+    def frame(self) -> int:
+        """Read one acknowledgement, 0 for a keep-alive."""
+        data = b""
+        while len(data) < 6:
+            more = self.connection.recv(6 - len(data))
+            if not more:
+                raise EOFError(f"the collector closed the connection after {data!r}")
+            data += more
+        assert data[:2] == b"2A"
+        return int(struct.unpack(">I", data[2:])[0])
+
+    def is_closed(self) -> bool:
+        """Tell whether the collector has closed the connection without another acknowledgement."""
+        try:
+            return not self.connection.recv(6)
+        except ConnectionError:
+            return True
+
+
+class Collector:
+    """The collector as a process.
+
+    Args:
+        process: the process.
+        log: the file that its standard output goes to.
+        certificates: for its shippers.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], log: Path, certificates: Certificates) -> None:
+        self.process = process
+        self._log = log
+        self._certificates = certificates
+
+    def log(self) -> list[dict[str, Any]]:
+        """Parse the log written so far; each line must be one JSON object."""
+        return [json.loads(line) for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+
+    def messages(self) -> list[str]:
+        """Give the log's messages."""
+        return [str(line["message"]) for line in self.log()]
+
+    def says(self, part: str) -> bool:
+        """Tell whether a message of the log has a part."""
+        return any(part in message for message in self.messages())
+
+    def started(self) -> dict[str, Any] | None:
+        """Give the line that tells the ports, None before it is there."""
+        assert self.process.poll() is None, self.process.communicate()[1]
+        return next((line for line in self.log() if line["message"] == "listens"), None)
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask it."""
+        line = self.started()
+        assert line
+        return httpx.get(f"http://127.0.0.1:{line['port']}{path}", timeout=5)
+
+    def metric(self, sample: str) -> float:
+        """Give one of its figures."""
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        assert found, f"no figure {sample}"
+        return float(found[1])
+
+    @contextlib.contextmanager
+    def shipper(self, shown: Pair | None = None, seconds: float = 10) -> Iterator[Shipper]:
+        """Connect a shipper.
+
+        Args:
+            shown: the certificate that it shows; the right one when there is none.
+            seconds: how long it waits for the collector.
+        """
+        line = self.started()
+        assert line
+        context = self._certificates.context(shown or self._certificates.client)
+        with (
+            socket.create_connection(("127.0.0.1", line["beats_port"]), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            yield Shipper(connection)
+
+    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> int:
+        """Send a signal, and give the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+Launch = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Give a function that starts the collector with the given settings and nothing else in its environment."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(**settings: object) -> subprocess.Popen[str]:
+        with (tmp_path / f"log-{len(processes)}").open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jld_logstash"],
+                env={name: str(value) for name, value in settings.items()},
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, certificates: Certificates) -> dict[str, str]:
+    """Give settings with which the collector writes its events to a file."""
+    return {
+        "LOGSTASH_HOST": "127.0.0.1",
+        "LOGSTASH_PORT": "0",
+        "LOGSTASH_BEATS_PORT": "0",
+        "LOGSTASH_SPOOL_DIR": str(tmp_path / "spool"),
+        "LOGSTASH_EVENTS_FILE": str(tmp_path / "events"),
+        **certificates.settings(),
+    }
+
+
+@pytest.fixture
+def collect(
+    launch: Launch, settings: dict[str, str], certificates: Certificates, tmp_path: Path
+) -> Callable[..., Collector]:
+    """Give a function that starts the collector and waits until it listens; a setting of None is left out."""
+
+    def start(**others: object) -> Collector:
+        before = len(list(tmp_path.glob("log-*")))
+        merged = settings | others
+        process = launch(**{name: value for name, value in merged.items() if value is not None})
+        collector = Collector(process, tmp_path / f"log-{before}", certificates)
+        until("the collector listens", collector.started)
+        return collector
+
+    return start
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    """Give a function that reads the events that the collector wrote to its file."""
+
+    def read() -> list[dict[str, Any]]:
+        with contextlib.suppress(FileNotFoundError):
+            return [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+        return []
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Give a broker that all tests share: it takes seconds to start."""
+    with Broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def to_broker(broker: Broker) -> dict[str, str | None]:
+    """Give the settings with which the collector publishes to the shared broker."""
+    return {
+        "LOGSTASH_EVENTS_FILE": None,
+        "RABBITMQ_TARGET_HOST": "localhost",
+        "RABBITMQ_TARGET_PORT": str(broker.port),
+        "RABBITMQ_TARGET_CA_FILE": str(broker.ca),
+        "RABBITMQ_TARGET_USER": "logstash",
+        "RABBITMQ_TARGET_PASSWORD_FILE": str(broker.password_file),
+    }
