@@ -66,7 +66,7 @@ class Join:
     Attributes:
         time: of the first part.
         parts: file, first byte and end of each part's line.
-        size: bytes of these lines.
+        size: bytes of all parts of the message, also of those that will be cut off.
         holds: files, and where in each the first part begins: none of them is done before the last part has come.
     """
 

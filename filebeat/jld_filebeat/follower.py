@@ -233,14 +233,15 @@ class Follower:
     def _inherit(self, file: File) -> bool:
         """Take over the unfinished lines of the file that this one continues, and say whether that is done."""
         previous = file.previous
-        if previous and previous.descriptor >= 0 and not previous.is_failed:
+        if previous and not previous.is_failed:
             self._look(previous)
-            if file.previous and not (previous.is_read and self._inherit(previous)):
+            if previous is file.previous and not (previous.is_read and self._inherit(previous)):
                 return False
-        if file.previous:
-            file.joins.update(file.previous.joins)
-            file.previous.joins.clear()
-            file.previous = file.previous.heir = None
+        if previous is None or previous is not file.previous:  # it was truncated: nothing is left of its parts
+            return True
+        file.joins.update(previous.joins)
+        previous.joins.clear()
+        file.previous = previous.heir = None
         return True
 
     def _read(self, file: File, batch: Batch) -> bool:

@@ -186,7 +186,7 @@ class Reader:
             _hold(join, file, start)
             if join.size < LINE:
                 join.parts.append((file, start, start + len(line)))
-            join.size += len(line)
+            join.size += len(text)
         elif join is None:
             batch.add(self._form(file).event(start, time, text, stream, flags))
         else:
@@ -195,7 +195,7 @@ class Reader:
     def _end_join(self, file: File, batch: Batch, stream: bytes, join: Join, text: bytes) -> None:
         whole = b"".join([*map(_text_of_part, join.parts), text])
         origin, offset, _ = join.parts[0]
-        flags = ("truncated",) if len(whole) > LINE else ()
+        flags = ("truncated",) if join.size + len(text) > LINE else ()
         batch.add(self._form(origin).event(offset, join.time, whole[:LINE], stream, flags))
         del file.joins[stream]
         for holder in join.holds:

@@ -12,7 +12,7 @@ class Metrics:
         self.sent = self._counter("events_sent", "Events sent, with those sent again.")
         self.acknowledged = self._counter("events_acknowledged", "Events that the collector has.")
         self.read = self._counter("bytes_read", "Bytes read from files.")
-        self.reconnects = self._counter("reconnects", "Connections to the collector after the first.")
+        self.reconnects = self._counter("reconnects", "Attempts to connect after the first.")
         self.write_failures = self._counter("registry_write_failures", "Attempts to write the registry that failed.")
         self.files = self._gauge("files_open", "Files that are followed.")
         self.lag = self._gauge("lag_bytes", "Bytes of followed files that the collector does not have.")

@@ -108,6 +108,8 @@ class Collector:
         self.answer = answer
         self.events: list[dict[str, Any]] = []
         self.sizes: list[int] = []
+        self.times: list[float] = []
+        """When each event arrived, in seconds of the monotonic clock."""
         self.connections: list[Connection] = []
         self.errors: list[Exception] = []
         self._changed = threading.Condition()
@@ -138,6 +140,7 @@ class Collector:
                     with self._changed:
                         self.events += [json.loads(payload) for payload in payloads]
                         self.sizes.append(len(payloads))
+                        self.times += [time.monotonic()] * len(payloads)
                         self._changed.notify_all()
                     self.answer(connection, len(payloads))
         except (OSError, EOFError):
@@ -171,9 +174,9 @@ class Collector:
         for connection in self.connections:
             connection.close()
 
-    def come_back(self) -> None:
+    def come_back(self, host: str = "127.0.0.1") -> None:
         """Listen at the same port again."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server((host, self.port))
         self._start()
 
 
@@ -295,13 +298,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jld_filebeat.follower.GONE_SECONDS", 0)
 
 
-@pytest.fixture
-def shipping(environment: dict[str, str]) -> Callable[[], contextlib.AbstractAsyncContextManager[Shipper]]:
-    """Give what runs a shipper in this process, with the environment's settings, until its context ends."""
+class Rig:
+    """A shipper in this process, and what is around it.
+
+    Args:
+        environment: its settings.
+        collector: where it ships to.
+        logs: where its logs are.
+    """
+
+    def __init__(self, environment: dict[str, str], collector: Collector, logs: Path) -> None:
+        self.environment = environment
+        self.collector = collector
+        self.logs = logs
 
     @contextlib.asynccontextmanager
-    async def run() -> AsyncIterator[Shipper]:
-        settings = Settings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type] # as text, which is how they come
+    async def shipping(self) -> AsyncIterator[Shipper]:
+        """Run it until the context ends."""
+        settings = Settings(**{name.lower(): value for name, value in self.environment.items()})  # type: ignore[arg-type] # as text, which is how they come
         with Registry(settings.filebeat_state_dir) as registry:
             shipper = Shipper(settings, registry)
             task = asyncio.create_task(shipper.run())
@@ -309,17 +323,24 @@ def shipping(environment: dict[str, str]) -> Callable[[], contextlib.AbstractAsy
             shipper.stop()
             await task
 
-    return run
+    async def soon(self, what: str, check: Callable[[], Any]) -> Any:
+        """Wait, without stopping the loop, until something is true."""
+        return await asyncio.to_thread(until, what, check, 10)
+
+    def files(self, *names: str) -> list[bytes]:
+        """Read the files that settings name."""
+        return [Path(self.environment[name]).read_bytes() for name in names]
+
+    def write(self, text: str, name: str = "app.log") -> None:
+        """Write to the end of a log."""
+        with (self.logs / name).open("a") as log:
+            log.write(text)
 
 
 @pytest.fixture
-def soon() -> Callable[..., Any]:
-    """Give a function that waits, without stopping the loop, until something is true."""
-
-    async def wait(what: str, check: Callable[[], Any], seconds: float = 10) -> Any:
-        return await asyncio.to_thread(until, what, check, seconds)
-
-    return wait
+def rig(environment: dict[str, str], collector: Collector, logs: Path) -> Rig:
+    """Give a shipper that is not running yet, with its collector."""
+    return Rig(environment, collector, logs)
 
 
 class Program:

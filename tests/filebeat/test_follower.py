@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jld_filebeat import file as file_module
 
 Follow = Callable[[str], Any]
 
@@ -228,7 +227,7 @@ def test_reused_inode_with_the_same_first_line(table: Any, logs: Path) -> None:
 
 def test_file_system_without_generations(table: Any, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file system has no number for the use of an inode, the file's beginning tells."""
-    monkeypatch.setattr(file_module, "_GET_GENERATION", 0)
+    monkeypatch.setattr("jld_filebeat.file._GET_GENERATION", 0)
     table.ship()
     assert table.entries[0].generation is None
     table.restart()
@@ -311,7 +310,7 @@ def test_unreadable_file(
 
     assert app.exists()
     with monkeypatch.context() as patch:
-        patch.setattr(file_module.os, "open", refuse)
+        patch.setattr(os, "open", refuse)
         assert table.messages() == ["one", "two"]
         assert table.messages() == []
     assert [record.getMessage() for record in caplog.records] == [f"cannot read '{secret}': Permission denied"]

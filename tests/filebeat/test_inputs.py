@@ -1,0 +1,67 @@
+"""Which files are found, and what their paths tell."""
+
+from pathlib import Path
+
+import pytest
+from jld_filebeat.inputs import Input, base, find
+
+
+def test_first_input_wins(logs: Path) -> None:
+    """A file has the format of the first input that matches it."""
+    (logs / "a.log").touch()
+    (logs / "b.txt").touch()
+    inputs = [Input("cri", f"{logs}/*.log"), Input("plain", f"{logs}/*")]
+    assert find(inputs).files == {f"{logs}/a.log": "cri", f"{logs}/b.txt": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_found"),
+    [
+        ("0.log", True),
+        ("0.log.20260102-030405", True),
+        ("0.log.20260102-030405.gz", False),
+        ("0.log.20260102-030405.tmp", False),
+        (".0.log", False),
+        ("0.txt", False),
+        ("deep/0.log", False),
+    ],
+)
+def test_names(logs: Path, name: str, is_found: bool) -> None:
+    """Rotated files are found, compressed ones and those being compressed are not; a hint agrees with a scan."""
+    pod = logs / "ns_pod_uid" / "notebook"
+    (pod / name).parent.mkdir(parents=True)
+    (pod / name).touch()
+    wanted = Input("cri", f"{logs}/*/*/*.log*")
+    assert list(find([wanted]).files) == ([str(pod / name)] if is_found else [])
+    assert wanted.matches(str(pod / name)) is is_found
+
+
+def test_folders(logs: Path) -> None:
+    """The folders that matter are those in which a match could come up."""
+    (logs / "ns_pod_uid" / "notebook").mkdir(parents=True)
+    (logs / "file").touch()
+    found = find([Input("cri", f"{logs}/*/*/*.log*")])
+    assert {str(logs), f"{logs}/ns_pod_uid", f"{logs}/ns_pod_uid/notebook"} <= found.folders
+
+
+def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    """A folder that does not exist is no error."""
+    found = find([Input("plain", f"{tmp_path}/later/*.log")])
+    assert found.files == {}
+    assert str(tmp_path) in found.folders
+
+
+@pytest.mark.parametrize(
+    ("path", "original"),
+    [
+        ("/x/0.log", "/x/0.log"),
+        ("/x/0.log.20260102-030405", "/x/0.log"),
+        ("/x/c-json.log.1", "/x/c-json.log"),
+        ("/x/app.log-20260102", "/x/app.log"),
+        ("/x/app.txt", "/x/app.txt"),
+        ("/x.log/app", "/x.log/app"),
+    ],
+)
+def test_base(path: str, original: str) -> None:
+    """A rotated file is recognised by its name."""
+    assert base(path) == original

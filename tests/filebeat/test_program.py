@@ -1,0 +1,127 @@
+"""The shipper as a process: start, refusal to start, probes, end, kill -9."""
+
+import itertools
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jld_filebeat.__main__ import main
+from stack import until
+
+Launch = Callable[..., Any]
+
+
+def test_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program takes no arguments."""
+    monkeypatch.setattr("sys.argv", ["jld_filebeat", "--help"])
+    assert main() == 64
+    assert capsys.readouterr().err == "usage: python -m jld_filebeat\n"
+
+
+def test_bad_setting(launch: Launch) -> None:
+    """A bad setting ends the start with one line and EX_CONFIG."""
+    status, errors = launch(FILEBEAT_CA_FILE="/nowhere/ca.pem").end()
+    assert status == 78
+    assert errors == (
+        "jld_filebeat: FILEBEAT_CA_FILE=/nowhere/ca.pem: should be a file to read (No such file or directory)\n"
+    )
+
+
+def test_busy_port(launch: Launch) -> None:
+    """A busy port ends the start with one line and EX_UNAVAILABLE."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, errors = launch(FILEBEAT_PORT=str(port)).end()
+    assert status == 69
+    assert errors == (
+        f"jld_filebeat: FILEBEAT_PORT={port}: should be a free port of 127.0.0.1 (Address already in use)\n"
+    )
+
+
+def test_second_shipper(launch: Launch, environment: dict[str, str]) -> None:
+    """A second shipper with the same state ends with one line and EX_UNAVAILABLE."""
+    launch().port()
+    status, errors = launch().end()
+    assert status == 69
+    assert errors == (
+        f"jld_filebeat: FILEBEAT_STATE_DIR={environment['FILEBEAT_STATE_DIR']}: "
+        "should be used by one shipper only, and another one runs\n"
+    )
+
+
+def test_life(launch: Launch, collector: Any, logs: Path) -> None:
+    """It answers probes, ships, ends cleanly on SIGTERM, and does not log what it ships."""
+    (logs / "app.log").write_text("one\n")
+    program = launch()
+    url = f"http://127.0.0.1:{program.port()}"
+    collector.wait_for("one")
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    until("it is ready", lambda: httpx.get(f"{url}/readyz").status_code == 200)
+    until("it is counted", lambda: "filebeat_events_acknowledged_total 1.0" in httpx.get(f"{url}/metrics").text)
+    text = httpx.get(f"{url}/metrics").text
+    for name in ("events_sent_total 1.0", "bytes_read_total 4.0", "files_open 1.0", "lag_bytes 0.0", "connected 1.0"):
+        assert f"filebeat_{name}\n" in text
+    program.process.send_signal(signal.SIGTERM)
+    assert program.end() == (0, "")
+    collector.go_away()
+    messages = [line["message"] for line in program.lines()]
+    assert messages == ["listens", f"127.0.0.1:{collector.port} takes events", "ends"]
+
+
+def test_sigterm_waits_for_acknowledgements(launch: Launch, collector: Any, logs: Path, tmp_path: Path) -> None:
+    """At SIGTERM acknowledgements that are on their way are waited for and kept, so that nothing is repeated."""
+    (logs / "app.log").write_text("one\n")
+    ending = threading.Event()
+
+    def late(connection: Any, count: int) -> None:
+        assert ending.wait(10)
+        connection.ack(count)
+
+    collector.answer = late
+    program = launch()
+    collector.wait_for("one")
+    program.process.send_signal(signal.SIGTERM)
+    until("it says that it ends", lambda: program.lines()[-1]["message"] == "ends")
+    ending.set()
+    assert program.end() == (0, "")
+    assert '"offset": 4' in (tmp_path / "state" / "registry.json").read_text()
+
+
+def test_kill_9(launch: Launch, collector: Any, logs: Path) -> None:
+    """Killed again and again while lines are written and logs rotate, it ships every line, each with one id."""
+    written: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        for rotation in itertools.count():
+            with (logs / "app.log").open("a") as log:
+                for _ in range(30):
+                    lines = [f"line {len(written) + number}" for number in range(10)]
+                    log.write("\n".join(lines) + "\n")
+                    log.flush()
+                    written.extend(lines)
+                    if stop.wait(0.001):
+                        return
+            (logs / "app.log").rename(logs / f"app.log.{rotation}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(4):
+            program = launch()
+            enough = len(collector.events) + 1500
+            collector.wait(lambda enough=enough: len(collector.events) >= enough, "lines arrive")
+            program.process.kill()
+            program.end()
+    finally:
+        stop.set()
+        writer.join()
+    launch()
+    collector.wait(lambda: set(written) <= set(collector.messages()), "every line arrives")
+    ids = {(event["event"]["id"], event["message"]) for event in collector.events}
+    assert len(ids) == len({identity for identity, _ in ids}) == len({message for _, message in ids}) == len(written)

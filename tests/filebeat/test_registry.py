@@ -1,0 +1,102 @@
+"""The registry: whole at any moment, one shipper's alone, and no reason to fail."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jld_filebeat.errors import BadSettingError, UnavailableError
+from jld_filebeat.file import Entry
+from jld_filebeat.registry import Registry
+
+ENTRY = Entry(
+    id="0" * 32,
+    device=1,
+    inode=2,
+    generation=None,
+    path="/x/caf\udce9.log",
+    format="cri",
+    offset=3,
+    head=3,
+    digest="ab",
+    previous=None,
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """What was written is read, odd paths too, and the folder is made."""
+    with Registry(tmp_path / "deep" / "state") as registry:
+        assert registry.read() == []
+        registry.write([ENTRY])
+        assert registry.read() == [ENTRY]
+
+
+def test_written_aside_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is on disk before it takes the place of the old, and the folder is synced behind that."""
+    steps: list[str] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        steps.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        real_fsync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        steps.append(f"replace {target.name}")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    with Registry(tmp_path / "state") as registry:
+        registry.write([ENTRY])
+    assert steps == ["fsync registry.json.new", "replace registry.json", "fsync state"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"files": [{"id": "', b"\xff\xfe", b"[]", b"{}", b'{"files": [{}]}', b'{"files": [{"id": 1}]}', b"null"],
+)
+def test_damaged(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged registry is set aside, which the log says, and there are no entries."""
+    (tmp_path / "registry.json").write_bytes(content)
+    with Registry(tmp_path) as registry:
+        assert registry.read() == []
+    (aside,) = tmp_path.glob("registry.json.damaged-*")
+    assert aside.read_bytes() == content
+    assert not (tmp_path / "registry.json").exists()
+    assert str(aside) in caplog.text
+
+
+def test_left_over(tmp_path: Path) -> None:
+    """What a write that was killed left behind is no obstacle."""
+    (tmp_path / "registry.json.new").write_text('{"files"')
+    with Registry(tmp_path) as registry:
+        assert registry.read() == []
+        registry.write([ENTRY])
+        assert registry.read() == [ENTRY]
+
+
+def test_second_shipper(tmp_path: Path) -> None:
+    """The state is one shipper's alone, and free again when that one has ended."""
+    with (
+        Registry(tmp_path),
+        pytest.raises(UnavailableError, match=r"FILEBEAT_STATE_DIR=.*should be used by one shipper only"),
+    ):
+        Registry(tmp_path)
+    with Registry(tmp_path):
+        pass
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A state folder that cannot be is refused."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSettingError, match=r"FILEBEAT_STATE_DIR=.*should be a folder to write in \(Not a dir"):
+        Registry(tmp_path / "file" / "state")
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    """A registry that cannot be read is not taken for a damaged one."""
+    (tmp_path / "registry.json").mkdir()
+    with (
+        Registry(tmp_path) as registry,
+        pytest.raises(BadSettingError, match=r"FILEBEAT_STATE_DIR=.*should hold a registry .*\(Is a directory\)"),
+    ):
+        registry.read()
