@@ -65,13 +65,18 @@ def render(settings: Settings, abilities: Abilities, servers: Iterable[str]) -> 
         servers: addresses and ports of the proxy; with none, every request is answered with the page for that.
     """
     files = min(CONNECTIONS + OTHER_FILES, _file_limit())
-    listen = f"[{settings.nginx_listen}]" if ":" in settings.nginx_listen else settings.nginx_listen
     has_directive = abilities.version >= HTTP2_DIRECTIVE_SINCE
+    # With one socket for both, an address of IPv4 would be told as one of IPv6: ::ffff:192.0.2.1.
+    addresses = ("0.0.0.0", "::") if settings.nginx_listen == "::" else (settings.nginx_listen,)  # noqa: S104 as set
+    words = "ssl" if has_directive else "ssl http2"
+    listens = [
+        f"        listen {_server(address, settings.nginx_https_port)} {words} so_keepalive=5m:30s:4;"
+        for address in addresses
+    ]
     values = {
         "files": files,
         "connections": files - OTHER_FILES,
-        "listen": f"{listen}:{settings.nginx_https_port}" + (" ipv6only=off" if settings.nginx_listen == "::" else ""),
-        "listen_http2": "" if has_directive else " http2",
+        "listens": "\n".join(listens),
         "http2": "http2 on;" if has_directive else "# HTTP/2 is switched on by `listen`.",
         "groups": f"{HYBRID_GROUP}:{GROUPS}" if abilities.openssl >= HYBRID_SINCE else GROUPS,
         "hsts": f"max-age={settings.nginx_hsts_max_age}" if settings.nginx_hsts_max_age else "",
@@ -84,6 +89,10 @@ def render(settings: Settings, abilities: Abilities, servers: Iterable[str]) -> 
         "too_large_page": _quoted(_page("too_large.html")),
     }
     return _Template(_packaged("nginx.conf.template")).substitute(values)
+
+
+def _server(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _file_limit() -> int:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import ssl
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from ipaddress import ip_address
 
 from .configuration import Abilities
 from .errors import CannotListenError, EndedError, RefusedError
@@ -15,9 +16,6 @@ from .settings import Settings
 
 GRACE_SECONDS = 3
 """How long requests under way may take after SIGTERM; websockets end then."""
-
-TERM_SECONDS = 2
-"""How long nginx may take to end without grace, before it is killed."""
 
 HANDSHAKE_SECONDS = 1
 """How long the answer to a connection is waited for."""
@@ -72,7 +70,8 @@ class Nginx:
 
     def __init__(self, settings: Settings, path: str) -> None:
         self._folder = settings.nginx_runtime_dir
-        self._address = settings.nginx_listen, settings.nginx_https_port
+        every = ip_address(settings.nginx_listen).is_unspecified
+        self._address = "127.0.0.1" if every else settings.nginx_listen, settings.nginx_https_port
         self._command = [path, "-e", "stderr", "-p", f"{self._folder}/", "-c"]
         self._master: Process | None = None
         self._leash: Process | None = None
@@ -138,7 +137,6 @@ class Nginx:
         address, port = self._address
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                # To connect to the unspecified address is to connect to the loopback.
                 _, writer = await asyncio.open_connection(address, port, ssl=self._tls, server_hostname="")
         except (OSError, TimeoutError):
             return None
@@ -160,15 +158,15 @@ class Nginx:
             raise EndedError(f"nginx ended with status {self._master.returncode}")
 
     async def stop(self) -> None:
-        """End nginx: gracefully, then less so."""
+        """End nginx, gracefully as far as that does not take long."""
         if self._master is None or self._leash is None:
             return
-        for number, seconds in ((signal.SIGQUIT, GRACE_SECONDS), (signal.SIGTERM, TERM_SECONDS)):
-            with contextlib.suppress(ProcessLookupError, TimeoutError):
-                self._master.send_signal(number)
-                async with asyncio.timeout(seconds):
-                    await self._master.wait()
-        # The leash too; and workers, where nginx was killed.
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            self._master.send_signal(signal.SIGQUIT)
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._master.wait()
+        # The leash; what still has a websocket, about which workers that are told to hurry write alarms; and workers,
+        # where nginx was killed.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._leash.pid, signal.SIGKILL)
         await asyncio.gather(self._master.wait(), self._leash.wait(), *self._readers)
