@@ -95,10 +95,13 @@ class Connection:
             raise SlowError("it paused inside a window") from error
 
     async def _next_part(self) -> Part | None:
-        await self._intake.room()
+        if self._decoder.is_idle:
+            return None
         await self._free.acquire()
         part = None
         try:
+            while not await self._intake.has_room(KEEPALIVE_SECONDS):
+                await self._send(0)
             part = self._decoder.take(PART_SIZE)
         finally:
             if not part:

@@ -1,6 +1,7 @@
 """The way of events from the loop of the shippers into the spool's thread, with bounded memory."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from . import events
@@ -25,9 +26,17 @@ class Intake:
         self._room = asyncio.Event()
         self._room.set()
 
-    async def room(self) -> None:
-        """Wait until there is memory for more."""
-        await self._room.wait()
+    async def has_room(self, seconds: float) -> bool:
+        """Wait until there is memory for more events, and tell whether there is.
+
+        Args:
+            seconds: how long to wait at the most.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._room.is_set():  # those that were woken before may have taken it
+                    await self._room.wait()
+        return self._room.is_set()
 
     def submit(self, payloads: Sequence[bytes]) -> asyncio.Future[None]:
         """Have events written; the future is done when they are safe, and cancelled when nobody needs to know.

@@ -61,6 +61,7 @@ class Decoder:
         self._inflated = 0
         self._has_more = False
         """Whether the inflater may give more without being given any."""
+        self._held: Part | None = None
         self._events: list[bytes] = []
         self._size = 0
         self._missing = 0
@@ -87,9 +88,14 @@ class Decoder:
             ProtocolError: it is not the protocol, or beyond its limits. The connection is of no use any more.
         """
         while True:
-            part = self._parse(self._plain if self._zlib else self._wire, size)
-            if part or not (self._zlib and self._inflate(self._zlib)):
+            if not self._held:
+                self._held = self._parse(self._plain if self._zlib else self._wire, size)
+            # What a compressed frame ends with is given only after its checksum has been seen to be right.
+            if self._held and (self._plain or not self._zlib):
+                part, self._held = self._held, None
                 return part
+            if not self._zlib or not self._inflate(self._zlib):
+                return None
 
     def _parse(self, buffer: bytearray, size: int) -> Part | None:
         """Take whole frames from the front, up to the end of a part or the begin of a compressed frame."""

@@ -120,7 +120,7 @@ class Shipper:
         while len(data) < 6:
             more = self.connection.recv(6 - len(data))
             if not more:
-                raise EOFError(f"the collector closed the connection after {data!r}")
+                raise ConnectionAbortedError(f"the collector closed the connection after {data!r}")
             data += more
         assert data[:2] == b"2A"
         return int(struct.unpack(">I", data[2:])[0])
@@ -131,6 +131,12 @@ class Shipper:
             return not self.connection.recv(6)
         except ConnectionError:
             return True
+
+
+@pytest.fixture(scope="session")
+def shipper_type() -> type[Shipper]:
+    """Give the class of shippers, for tests that connect them by themselves."""
+    return Shipper
 
 
 class Collector:

@@ -10,7 +10,7 @@ Written = Callable[[], list[dict[str, Any]]]
 
 
 def test_from_shipper_to_file(collect: Collect, written: Written) -> None:
-    """Events that a shipper sends are in the file, with the name of the shipper and without what is meant for others."""
+    """What a shipper sends is in the file, with the name of the shipper where it had none and without `@metadata`."""
     collector = collect(SHIPPER_NAME="somewhere")
     with collector.shipper() as shipper:
         shipper.ship([{"message": "a", "@metadata": {"beat": "filebeat"}}, {"message": "b", "shipper": "another"}])

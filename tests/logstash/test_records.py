@@ -1,0 +1,119 @@
+"""Records of the spool, and what becomes of an event on its way into one."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from jld_logstash import events, records
+from jld_logstash.errors import ProtocolError
+from jld_logstash.records import Damage, Record
+
+
+def items(data: bytes, position: int = 0) -> list[tuple[Any, ...]]:
+    """Give what is decoded as tuples."""
+    return [
+        (item.begin, item.end, item.id, item.event) if isinstance(item, Record) else (item.begin, item.end)
+        for item in records.decode(data, position)
+    ]
+
+
+def test_golden() -> None:
+    """A record is a mark, length, CRC-32, length of the id, id and event."""
+    content = b"\x01" + b"a" + b"{}"
+    assert records.encode(b"a", b"{}") == bytes.fromhex("ffff 04000000 d2b49232") + content
+
+
+def test_all_is_read_back() -> None:
+    """What was encoded is decoded, with its positions."""
+    first, second = records.encode(b"id", b'{"a":1}'), records.encode(b"", b"{}")
+    end = 100 + len(first)
+    assert items(first + second, 100) == [(100, end, b"id", b'{"a":1}'), (end, end + len(second), b"", b"{}")]
+
+
+def test_any_damaged_byte() -> None:
+    """Whatever byte of a record is damaged, it alone is missing, and that is told."""
+    first, second, third = (records.encode(b"%d" % number, b"{}") for number in range(3))
+    for place in range(len(second)):
+        damaged = bytearray(second)
+        damaged[place] ^= 0x5A
+        found = items(first + damaged + third)
+        assert [item[2] for item in found if len(item) == 4] == [b"0", b"2"]
+        assert [item for item in found if len(item) == 2] == [(len(first), len(first + second))]
+
+
+def test_torn_end() -> None:
+    """A record that is cut off anywhere is damage up to the end."""
+    whole, torn = records.encode(b"0", b"{}"), records.encode(b"1", b"{}")
+    for cut in range(1, len(torn)):
+        data = whole + torn[:cut]
+        assert items(data)[1:] == [(len(whole), len(data))]
+
+
+def test_noise() -> None:
+    """Noise is damage, however much it looks like marks."""
+    noise = random.Random(3).randbytes(2000) + b"\xff" * 500 + bytes(500)
+    found = list(records.decode(noise + records.encode(b"0", b"{}"), 0))
+    assert isinstance(found[0], Damage)
+    assert [item.id for item in found if isinstance(item, Record)] == [b"0"]
+
+
+def through(event: bytes) -> tuple[bytes, bytes]:
+    """Give id and event of the record that becomes of an event."""
+    (item,) = records.decode(events.record(event, "me"), 0)
+    assert isinstance(item, Record)
+    return item.id, item.event
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"shipper":"x", "n": 1.0,  "big":123456789012345678901234567890}',
+        b'{"shipper":null}',
+        '{"shipper":"ü","message":"\\ud83d\\ude00"}'.encode(),
+    ],
+)
+def test_untouched(event: bytes) -> None:
+    """An event that has a shipper stays as it is, byte by byte."""
+    assert through(event)[1] == event
+
+
+@pytest.mark.parametrize(
+    ("event", "becomes"),
+    [
+        (b"{}", {"shipper": "me"}),
+        (b'{"@metadata":null}', {"shipper": "me"}),
+        (b'{"@metadata":{"beat":"filebeat"},"shipper":"x"}', {"shipper": "x"}),
+        (b'{"a":{"@metadata":1}}', {"a": {"@metadata": 1}, "shipper": "me"}),
+        (b'{\n"shipper":\r\n"x"\n}', {"shipper": "x"}),
+    ],
+)
+def test_changed(event: bytes, becomes: object) -> None:
+    """`shipper` is added where it is missing, `@metadata` is dropped, and an event has one line."""
+    changed = through(event)[1]
+    assert json.loads(changed) == becomes
+    assert len(changed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "identity"),
+    [
+        (b'{"event":{"id":"a-1"}}', b"a-1"),
+        (b'{"event.id":"a-1"}', b"a-1"),
+        (b'{"event":{"id":"%s"}}' % (b"x" * 255), b"x" * 255),
+        (b'{"event":{"id":"%s"}}' % (b"x" * 256), b""),
+        (b'{"event":{"id":1}}', b""),
+        (b'{"event":"id"}', b""),
+        (b"{}", b""),
+    ],
+)
+def test_id(event: bytes, identity: bytes) -> None:
+    """The id of an event is its `event.id`, when a message can have it."""
+    assert through(event)[0] == identity
+
+
+@pytest.mark.parametrize("event", [b"", b"{", b"[]", b'"text"', b"1", b"\xff", b'{"a":"\xff"}', b"{}{}", b"[" * 9999])
+def test_no_event(event: bytes) -> None:
+    """What is no JSON object is refused."""
+    with pytest.raises(ProtocolError, match="an event that is not"):
+        events.record(event, "me")
