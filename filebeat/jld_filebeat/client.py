@@ -71,8 +71,8 @@ class Client:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
-        self._is_told = False
-        """Whether the log says that the collector takes events."""
+        self._is_news = True
+        """Whether the log does not say that the collector takes events, or says otherwise."""
         self._heard = self._progressed = 0.0
 
     async def wait_idle(self) -> None:
@@ -152,8 +152,8 @@ class Client:
                 if not self._windows and not self._unsent:
                     self._idle.set()
                 self._acknowledged()
-                if not self._is_told:
-                    self._is_told = True
+                if self._is_news:
+                    self._is_news = False
                     _log.info("%s:%d takes events", self._host, self._port)
 
     async def _guard(self) -> None:
@@ -168,8 +168,8 @@ class Client:
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
-        self._is_told = False
-        self._complaints.tell(reason, f"{self._host}:{self._port}: {reason}; events wait in their files")
+        if self._complaints.tell(reason, f"{self._host}:{self._port}: {reason}; events wait in their files"):
+            self._is_news = True
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,5 +240,5 @@ def _generation(descriptor: int) -> int | None:
     number = bytearray(8)
     with contextlib.suppress(OSError):
         fcntl.ioctl(descriptor, _GET_GENERATION, number)
-        return int.from_bytes(number[:4], "little")
+        return int.from_bytes(number[:4], sys.byteorder)
     return None

@@ -188,7 +188,7 @@ class Follower:
                     if other not in (file, active) and (file is active or other.modified <= file.modified)
                 ]
             previous = max(before, key=lambda other: other.modified, default=None)
-            if previous and previous.heir is None:
+            if previous and previous.heir is None and file.previous is None:
                 file.previous, file.previous_id, previous.heir = previous, previous.id, file
 
     def _place(self, file: File, *, is_away: bool, is_gone: bool) -> None:
@@ -218,7 +218,10 @@ class Follower:
 
     def _begin_anew(self, file: File) -> File:
         new = file.again()
-        _log.info("%r was truncated or written anew and is read from its beginning", text_of(file.path))
+        # Some programs write a file anew every second.
+        self._complaints.tell(
+            f"anew {file.path}", f"{text_of(file.path)!r} was truncated or written anew: read from its beginning"
+        )
         self._drop(file)
         self._files[new.key] = new
         self._places = {path: new if at is file else at for path, at in self._places.items()}

@@ -48,8 +48,8 @@ class Complaints:
         self._logger = logger
         self._told: dict[str, float] = {}
 
-    def tell(self, key: str, text: str) -> None:
-        """Log a trouble unless that was done within the last minute.
+    def tell(self, key: str, text: str) -> bool:
+        """Log a trouble unless that was done within the last minute, and say whether it was logged now.
 
         Args:
             key: what makes it the same trouble.
@@ -57,9 +57,11 @@ class Complaints:
         """
         now = time.monotonic()
         self._told = {told: when for told, when in self._told.items() if now - when < REPEAT_SECONDS}
-        if key not in self._told:
-            self._told[key] = now
-            self._logger.warning("%s", text)
+        if key in self._told:
+            return False
+        self._told[key] = now
+        self._logger.warning("%s", text)
+        return True
 
 
 def start() -> None:

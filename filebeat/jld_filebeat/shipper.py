@@ -95,6 +95,8 @@ class Shipper:
         self._is_scanned = False
         self._trouble: str | None = None
         """Why the registry could not be written the last time."""
+        self._is_news = False
+        """Whether the log says that it cannot."""
 
     def trouble(self) -> str | None:
         """Say why it cannot do its work, None when it can. A collector that is away is no such reason."""
@@ -187,10 +189,11 @@ class Shipper:
             self._changed.set()
             self.metrics.write_failures.inc()
             self._trouble = f"the registry cannot be written: {error.strerror}"
-            self._complaints.tell("registry", self._trouble)
+            self._is_news |= self._complaints.tell("registry", self._trouble)
             return False
-        if self._trouble:
+        self._trouble = None
+        if self._is_news:
+            self._is_news = False
             _log.info("the registry can be written again")
-            self._trouble = None
         self._follower.registered(files)
         return True

@@ -1,5 +1,6 @@
 """The connection: what is made of a collector's answers, and of its absence."""
 
+import functools
 import logging
 import threading
 from pathlib import Path
@@ -108,6 +109,23 @@ async def test_hard_errors(rig: Any, caplog: pytest.LogCaptureFixture, answer: A
     assert told == [f"{address}: {reason}; events wait in their files", f"{address} takes events"]
 
 
+async def test_coming_and_going(rig: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A collector that comes and goes makes no line each time: the shipper's own log may be what is shipped."""
+    caplog.set_level(logging.INFO)
+
+    def answer(connection: Any, count: int) -> None:
+        connection.ack(count)
+        connection.close()
+
+    rig.collector.answer = answer
+    async with rig.shipping() as shipper:
+        for number in range(1, 6):
+            rig.write(f"{number}\n")
+            acknowledged = functools.partial(value, shipper, "events_acknowledged_total")
+            await rig.soon("it is acknowledged", lambda number=number, get=acknowledged: get() == number)
+    assert len([record for record in caplog.records if record.name == "jld_filebeat.client"]) <= 3
+
+
 async def test_stuck(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """A collector that only says that it is at work is left after a while, and all is sent again."""
     monkeypatch.setattr(Client, "PROGRESS_SECONDS", 0.3)
@@ -162,13 +180,15 @@ async def test_collector_away(rig: Any, caplog: Any) -> None:
     async with rig.shipping() as shipper:
         await rig.soon("an attempt", lambda: "Connection refused" in caplog.text)
         assert shipper.trouble() is None
+        assert value(shipper, "connected") == 0
         await rig.soon("it is followed", lambda: shipper.update() or value(shipper, "files_open") == 1)
         (rig.logs / "app.log").unlink()
-        shipper.update()
-        assert value(shipper, "connected") == 0
         rig.collector.come_back()
         await rig.soon("it is acknowledged", lambda: value(shipper, "events_acknowledged_total") == 1)
-    assert caplog.text.count("Connection refused") == 1
+        assert value(shipper, "connected") == 1
+        rig.collector.go_away()
+        await rig.soon("the loss is noticed", lambda: value(shipper, "connected") == 0)
+    assert "Connection refused" in caplog.text
 
 
 async def test_unknown_authority(rig: Any, tmp_path: Path, caplog: Any) -> None:

@@ -136,6 +136,18 @@ def test_removed(table: Any, app: Path) -> None:
     assert table.messages() == ["four"]
 
 
+def test_removed_file_is_kept_for_a_while(table: Any, app: Path) -> None:
+    """A removed file stays open after its last line, as its writer may not have ended."""
+    table.messages()
+    with app.open("a") as log:
+        app.unlink()
+        for _ in range(3):
+            assert table.messages() == []
+        assert (table.follower.count, len(table.entries)) == (1, 1)
+        log.write("late\n")
+    assert table.messages() == ["late"]
+
+
 @pytest.mark.usefixtures("impatient")
 def test_forgotten(table: Any, app: Path) -> None:
     """A removed file is let go, and forgotten by the registry, when all of it is acknowledged and not before."""

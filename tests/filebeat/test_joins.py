@@ -165,6 +165,18 @@ def test_another_container(table: Any, pod: Path) -> None:
     assert table.messages() == ["b"]
 
 
+def test_continuation_waits_for_its_id(table: Any, pod: Path) -> None:
+    """A file that continues another one leaves nothing before its own id is on disk."""
+    pod.write_text(cri("stdout P a"))
+    table.messages()
+    append(pod, cri("stdout P b"))
+    pod.rename(pod.with_name("0.log.20260102-030405"))
+    pod.write_text(cri("stdout F c"))
+    table.follower.scan()
+    assert table.follower.fill() is None
+    assert table.messages() == ["abc"]
+
+
 @pytest.mark.usefixtures("impatient")
 def test_parts_that_nobody_continues(table: Any, pod: Path) -> None:
     """Parts whose last one never comes are shipped as they are when their file is gone."""

@@ -37,9 +37,9 @@ def test_complaints(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
     now = 1000.0
     monkeypatch.setattr("jld_filebeat.log.time.monotonic", lambda: now)
     complaints = Complaints(logging.getLogger("test"))
-    for _ in range(3):
-        complaints.tell("a", "first")
-        complaints.tell("b", "other")
+    told = [complaints.tell("a", "first") for _ in range(3)]
+    assert told == [True, False, False]
+    complaints.tell("b", "other")
     now += 60
     complaints.tell("a", "again")
     assert caplog.messages == ["first", "other", "again"]
