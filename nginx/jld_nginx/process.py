@@ -85,16 +85,19 @@ class Nginx:
         """Have nginx use a configuration, provided it passes nginx's own test; start nginx when it does not run.
 
         Raises:
-            RefusedError: the configuration does not pass. What was in use stays in use.
+            RefusedError: the configuration does not pass, or cannot be written. What was in use stays in use.
         """
         new, current = self._folder / "new.conf", self._folder / "nginx.conf"
-        new.write_text(configuration, encoding="utf-8")
-        await self._test(new.name)
-        new.replace(current)
-        if self._master is None:
-            await self._start(current.name)
-        else:
-            self._master.send_signal(signal.SIGHUP)
+        try:
+            new.write_text(configuration, encoding="utf-8")
+            await self._test(new.name)
+            new.replace(current)
+            if self._master is None:
+                await self._start(current.name)
+            else:
+                self._master.send_signal(signal.SIGHUP)
+        except OSError as error:
+            raise RefusedError(f"nginx cannot be given a configuration: {error}") from error
 
     async def _test(self, name: str) -> None:
         test = await asyncio.create_subprocess_exec(
@@ -148,25 +151,30 @@ class Nginx:
         """Wait for nginx to end by itself.
 
         Raises:
-            EndedError: it did.
+            EndedError: it did, or something without which it must not go on.
         """
         if self._master and self._leash:
             waits = [asyncio.create_task(process.wait()) for process in (self._master, self._leash)]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if self._master.returncode is None:
+            await asyncio.wait([*waits, *self._readers], return_when=asyncio.FIRST_COMPLETED)
+            if self._leash.returncode is not None:
                 raise EndedError("what ends nginx when this program is killed was ended itself")
-            raise EndedError(f"nginx ended with status {self._master.returncode}")
+            if any(reader.done() and reader.exception() for reader in self._readers):
+                # nginx would wait for ever for somebody to read on.
+                raise EndedError("nginx's log cannot be passed on")
+            raise EndedError(f"nginx ended with status {await self._master.wait()}")
 
     async def stop(self) -> None:
         """End nginx, gracefully as far as that does not take long."""
-        if self._master is None or self._leash is None:
+        if self._leash is None:
             return
-        with contextlib.suppress(ProcessLookupError, TimeoutError):
-            self._master.send_signal(signal.SIGQUIT)
-            async with asyncio.timeout(GRACE_SECONDS):
-                await self._master.wait()
+        if self._master:
+            with contextlib.suppress(ProcessLookupError, TimeoutError):
+                self._master.send_signal(signal.SIGQUIT)
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await self._master.wait()
         # The leash; what still has a websocket, about which workers that are told to hurry write alarms; and workers,
         # where nginx was killed.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._leash.pid, signal.SIGKILL)
-        await asyncio.gather(self._master.wait(), self._leash.wait(), *self._readers)
+        ends = [process.wait() for process in (self._leash, self._master) if process]
+        await asyncio.gather(*ends, *self._readers, return_exceptions=True)

@@ -200,21 +200,21 @@ def kit(folder: Path) -> Iterator[Kit]:
         } | given
         return {name: str(value) for name, value in settings.items()}
 
-    def start(settings: dict[str, str]) -> tuple[subprocess.Popen[str], Path]:
-        log = folder / f"log-{len(processes)}"
+    def start(settings: dict[str, str], log: Path) -> subprocess.Popen[str]:
         with log.open("w") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "jld_nginx"], env=settings, stdout=output, stderr=subprocess.PIPE, text=True
             )
         processes.append(process)
-        return process, log
+        return process
 
-    def launch(**given: object) -> subprocess.Popen[str]:
-        return start(settings_for(given))[0]
+    def launch(log: Path = Path(os.devnull), **given: object) -> subprocess.Popen[str]:
+        return start(settings_for(given), log)
 
     def run(**given: object) -> Edge:
         settings = settings_for(given)
-        process, log = start(settings)
+        log = folder / f"log-{len(processes)}"
+        process = start(settings, log)
         edge = Edge(process, log, settings)
         edges.append(edge)
         until("nginx serves", lambda: edge.logged("serves") or process.poll() is not None)

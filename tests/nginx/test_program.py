@@ -6,6 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from stack import free_ports, until
@@ -118,6 +119,20 @@ def test_death_of_a_part(own: Kit) -> None:
         assert edge.process.wait(10) == 70
         assert _all_gone(parts)
         assert edge.events()[-1]["level"] == "CRITICAL"
+
+
+def test_log_that_nobody_reads(own: Kit, tmp_path: Path) -> None:
+    """When the log cannot be written any more, the program ends: nginx must not wait for ever for that."""
+    fifo, port = tmp_path / "log", free_ports(1)
+    os.mkfifo(fifo)
+    # Both ends at first: to open one end alone is to wait for the other.
+    with os.fdopen(os.open(fifo, os.O_RDWR)) as log:
+        process = own.launch(fifo, NGINX_HTTPS_PORT=port)
+        assert any('"serves"' in line for line in log)
+        processes = psutil.Process(process.pid).children(recursive=True)
+    assert httpx.get(f"https://127.0.0.1:{port}", verify=TRUSTING).status_code == 503
+    assert process.wait(10) != 0
+    assert _all_gone(processes)
 
 
 def test_metrics_and_health(edge: Edge) -> None:
