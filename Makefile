@@ -1,6 +1,6 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs ready test e2e e2e-browser lint format docs lock clean
+.PHONY: help up down status logs ready distribution test e2e e2e-browser lint format docs lock clean
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 EMBEDDED := .venv/bin/python -P -m jld_embedded
@@ -11,7 +11,7 @@ help: ## print these verbs
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "  suites: $(SUITES)"
 
-up: ready ## start the whole stack, or what of it does not run, and say where it is
+up: ready distribution ## start the whole stack, or what of it does not run, and say where it is
 	@$(EMBEDDED) up
 
 down: ## end every process of the stack, labs too
@@ -20,12 +20,15 @@ down: ## end every process of the stack, labs too
 status: ## show each part, since when it runs and whether it is ready
 	@if $(PREPARED); then $(EMBEDDED) status; else echo "not running: make up has not come so far here"; exit 3; fi
 
-logs: ready ## follow the logs; service=hub (or lab) and member=alice choose
+logs: ready ## follow the events as they arrive at the broker; service=hub (or lab) and member=alice choose
 	@$(EMBEDDED) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
 
 ready:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.13 is needed (Debian, Ubuntu: apt install python3 python3-venv)"; exit 1; fi
 	@$(PYTHON) dev/bootstrap.py
+
+distribution: ready
+	@$(PYTHON) -m dev.distribution
 
 test: ready ## run every suite but the end-to-end one
 	@.venv/bin/pytest tests --ignore=tests/e2e

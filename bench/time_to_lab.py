@@ -91,7 +91,7 @@ class Ours:
     def __init__(self) -> None:
         self.stack = EmbeddedStack()
         self.stack.up()
-        self.member = Member(self.stack.url, self.login)
+        self.member = Member(self.stack, self.login)
         self.member.sign_in()
         self.web = self.member.web
 

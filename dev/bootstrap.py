@@ -33,8 +33,11 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NODE_OLDEST = 20
 """The oldest Node that configurable-http-proxy 5 runs on."""
 
-EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "nginx", "dev/github", "dev/broker", "dev/embedded")
-"""Installed as links. The lab is a copy: members run it, and may be unable to enter the checkout."""
+EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "dev/github", "dev/embedded")
+"""Installed as links."""
+
+COPIED = ("lab", "nginx", "dev/broker")
+"""Installed as copies: who runs them, members among them, may be unable to enter the checkout."""
 
 REMEDIES = {
     "No space left on device|ENOSPC|os error 28": "the disk is full: free some space, then run make again",
@@ -256,15 +259,14 @@ class Bootstrap:
     def steps(self) -> list[Step]:
         """List the steps in the order in which they need each other."""
         users = "shared" if self.shared else "own"
-        manifests = [CHECKOUT / component / "pyproject.toml" for component in EDITABLE]
+        components = [*(CHECKOUT / name / "pyproject.toml" for name in EDITABLE), *(CHECKOUT / name for name in COPIED)]
         lab = CHECKOUT / "lab"
         stack = (lab / "requirements-stack.txt", lab / "jld_lab/stack.py", lab / "jld_lab/loadLSST.bash")
         modules = CHECKOUT / "hub/proxy/node_modules/configurable-http-proxy"
         proxy = [CHECKOUT / "hub/proxy/package-lock.json", CHECKOUT / "dev/requirements-node.txt"]
         return [
             Step("packages", "Python packages", digest(users, self.lock), (self.python,), self.install_packages),
-            Step("components", "components", digest("", *manifests), (), self.install_components),
-            Step("lab", "lab", digest("", lab), (), self.install_lab),
+            Step("components", "components", digest("", *components), (), self.install_components),
             Step("stack", "LSST stack", digest(users, *stack), (self.stack / "loadLSST.bash",), self.install_stack),
             Step("proxy", "proxy", digest("", *proxy), (modules, self.venv / "bin/node"), self.install_proxy),
         ]
@@ -311,7 +313,7 @@ class Bootstrap:
         if not self.sound():
             self.make_environment()
         # What the lock does not name, such as our own components, goes.
-        self.note(packages="", components="", lab="")
+        self.note(packages="", components="")
         options = ["--require-hashes", "--compile-bytecode", "--python", self.python]
         call([self.uv, "pip", "sync", *options, self.lock])
         self.open_to_others()
@@ -332,14 +334,10 @@ class Bootstrap:
             shutil.copy2(tools / "bin/uv", self.uv)
 
     def install_components(self) -> None:
-        """Install the components whose code runs from the checkout."""
-        folders = [part for component in EDITABLE for part in ("--editable", f"./{component}")]
-        call([self.uv, "pip", "install", "--no-deps", "--offline", "--python", self.python, *folders])
-
-    def install_lab(self) -> None:
-        """Install the lab as a copy."""
+        """Install the components: links to those whose code runs from the checkout, and copies of the others."""
         options = ["--no-deps", "--offline", "--reinstall", "--compile-bytecode", "--python", self.python]
-        call([self.uv, "pip", "install", *options, "./lab"])
+        links = [part for component in EDITABLE for part in ("--editable", f"./{component}")]
+        call([self.uv, "pip", "install", *options, *links, *(f"./{component}" for component in COPIED)])
         self.open_to_others()
 
     def install_stack(self) -> None:

@@ -8,6 +8,7 @@ from traitlets.config import Config
 
 from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
 from .authenticator import GITHUB_TIMEOUT, MemberAuthenticator
+from .health import HANDLERS
 from .local import LocalSpawner, is_taken
 from .log import JsonFormatter
 from .settings import Settings
@@ -37,10 +38,10 @@ class Hub(JupyterHub):  # type: ignore[misc]
         """Read none: the settings are the configuration, and the working directory may be anybody's."""
 
     def init_handlers(self) -> None:
-        """Put the announcement before JupyterHub's own catch-all for unknown API paths."""
+        """Put probes and announcement before JupyterHub's own catch-alls for unknown paths."""
         super().init_handlers()
         path = rf"/{ANNOUNCEMENT_PATH}"
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [(path, AnnouncementHandler)])
+        self.handlers[:0] = [*HANDLERS, *self.add_url_prefix(self.hub_prefix, [(path, AnnouncementHandler)])]
 
 
 def configure(settings: Settings) -> Config:
@@ -100,14 +101,18 @@ def configure(settings: Settings) -> Config:
     spawner.mem_limit = settings.lab_mem_limit
     spawner.default_url = "/lab"
 
+    hub.services, hub.load_roles = [], []
     if settings.hub_cull_idle_seconds:
         _cull(c, settings.hub_cull_idle_seconds)
+    if settings.hub_metrics_token:
+        hub.services.append({"name": "metrics", "api_token": settings.hub_metrics_token.get_secret_value()})
+        hub.load_roles.append({"name": "metrics", "services": ["metrics"], "scopes": ["read:metrics"]})
     return c
 
 
 def _cull(c: Config, seconds: int) -> None:
     """Run jupyterhub-idle-culler as a service with the least scopes that its documentation names."""
-    c.JupyterHub.services = [
+    c.JupyterHub.services.append(
         {
             "name": "idle-culler",
             # A hub that dies takes its culler along, or the next hub would run beside an orphan.
@@ -117,11 +122,11 @@ def _cull(c: Config, seconds: int) -> None:
                 f"--cull-every={min(seconds, 600)}",
             ],
         }
-    ]
-    c.JupyterHub.load_roles = [
+    )
+    c.JupyterHub.load_roles.append(
         {
             "name": "idle-culler",
             "services": ["idle-culler"],
             "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
         }
-    ]
+    )

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     hub_crypt_key: SecretStr = Field(description="key that encrypts auth_state: 64 hexadecimal digits")
     hub_fileserver_url: str = Field("http://fileserver:8083", description="the provisioner of homes")
     hub_fileserver_token: SecretStr = Field(description="the provisioner's bearer token")
+    hub_metrics_token: SecretStr | None = Field(
+        None, description="token that `/metrics` takes; unset: an administrator's only"
+    )
     hub_membership_grace: int = Field(
         86400, ge=0, description="seconds for which the last good check holds while GitHub does not answer"
     )

@@ -33,7 +33,7 @@ def visit(stack: Stack) -> Iterator[Visit]:
     visitors: list[Member] = []
 
     def open_browser(login: str) -> Member:
-        visitors.append(Member(stack.url, login))
+        visitors.append(Member(stack, login))
         return visitors[-1]
 
     yield open_browser
@@ -44,7 +44,7 @@ def visit(stack: Stack) -> Iterator[Visit]:
 @pytest.fixture(scope="session")
 def alice(stack: Stack) -> Iterator[Member]:
     """Sign alice in and start her lab."""
-    member = Member(stack.url, "alice")
+    member = Member(stack, "alice")
     member.sign_in()
     page = member.start_lab()
     assert page.status_code == 200, page.text

@@ -14,9 +14,10 @@ Picture = Callable[[Page, str], None]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start the distribution's Chromium."""
+def browser(stack: Stack) -> Iterator[Browser]:
+    """Start the distribution's Chromium; it trusts the stack's own key and no other unknown one."""
     flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags.append(f"--ignore-certificate-errors-spki-list={stack.key_pin()}")
     with sync_playwright() as playwright:
         expect.set_options(timeout=60_000)  # JupyterLab's first page on a busy machine of two cores
         running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)

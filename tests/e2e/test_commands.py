@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from member import Member
 from stack import CommandError, EmbeddedStack, Stack, until
@@ -77,7 +76,7 @@ def test_idle_lab_is_stopped() -> None:
     own = EmbeddedStack(HUB_CULL_IDLE_SECONDS="3")
     try:
         own.up()
-        member = Member(own.url, "alice")
+        member = Member(own, "alice")
         member.sign_in()
         member.start_lab()
         idle = {"server": None, "pending": None}
@@ -93,7 +92,7 @@ def test_down_leaves_no_process() -> None:
     own = EmbeddedStack()
     try:
         own.up()
-        member = Member(own.url, "alice")
+        member = Member(own, "alice")
         member.sign_in()
         assert member.start_lab().status_code == 200
         member.web.close()
@@ -102,7 +101,7 @@ def test_down_leaves_no_process() -> None:
         assert not own.processes()
         own.make("down")
         own.up()
-        assert httpx.get(f"{own.url}/hub/health").is_success
+        assert own.get("/hub/health").is_success
         supervisord = int((own.state / "run" / "supervisord.pid").read_text())
         os.kill(supervisord, signal.SIGKILL)
         own.make("down")

@@ -23,7 +23,7 @@ def test_lab_announces_itself(stack: Stack, lab: Lab) -> None:
     assert "204 POST /hub/api/announcement (alice@" in (stack.state / "log" / "hub.log").read_text()
     address = f"{stack.url}/hub/api/announcement"
     for headers in ({}, {"Authorization": "token wrong"}, lab.headers):
-        assert httpx.post(address, headers=headers, json={}).status_code == 403
+        assert httpx.post(address, verify=stack.tls, headers=headers, json={}).status_code == 403
 
 
 def test_cell_in_the_stack(lab: Lab) -> None:
@@ -126,9 +126,9 @@ def test_posted_image_is_checked(stack: Stack, image: str, visit: Visit) -> None
     assert page.status_code == 400, page.text
     headers = {"Authorization": f"token {carol.token()}"}
     address = f"{stack.url}/hub/api/users/carol/server"
-    assert httpx.post(address, headers=headers, json={"image": image}, timeout=30).status_code == 400
-    assert httpx.post(address, headers=headers, json={"cmd": ["sh"]}, timeout=30).status_code == 400
-    user = httpx.get(f"{stack.url}/hub/api/user", headers=headers).json()
+    assert httpx.post(address, verify=stack.tls, headers=headers, json={"image": image}, timeout=30).status_code == 400
+    assert httpx.post(address, verify=stack.tls, headers=headers, json={"cmd": ["sh"]}, timeout=30).status_code == 400
+    user = stack.get("/hub/api/user", headers=headers).json()
     assert user["server"] is None
 
 

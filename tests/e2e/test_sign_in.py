@@ -1,13 +1,12 @@
 """Who gets in, and what the others see."""
 
-import httpx
 from member import Visit
 from stack import Stack
 
 
 def test_sign_in_page_names_the_organizations(stack: Stack) -> None:
     """The first page says what this is, who may enter, and how."""
-    page = httpx.get(stack.url, follow_redirects=True)
+    page = stack.get("", follow_redirects=True)
     assert page.status_code == 200
     for text in ("jupyterlabdemo", "Sign in with GitHub", "lsst-sqre"):
         assert text in page.text
@@ -64,7 +63,7 @@ def test_cancelled_sign_in(stack: Stack, visit: Visit) -> None:
 def test_pages_for_the_proxys_errors(stack: Stack) -> None:
     """What the proxy asks the hub to show, for a lab that does not answer or a page that is not there, is shown."""
     for status in (404, 503):
-        page = httpx.get(f"{stack.url}/hub/error/{status}")
+        page = stack.get(f"/hub/error/{status}")
         assert "Back to the start" in page.text
         assert "Internal Server Error" not in page.text
     assert "appears to be down" in page.text

@@ -1,7 +1,8 @@
-"""A member at his browser, over plain HTTP: signs in, starts a lab, runs code."""
+"""A member at his browser, over HTTP: signs in, starts a lab, runs code."""
 
 import json
 import re
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
-from stack import until
+from stack import Stack, until
 from websockets.sync.client import ClientConnection, connect
 
 IMAGE = "lsstsqre/jld-lab-py3:0.1.0"
@@ -64,14 +65,15 @@ class Member:
     """One member's browser.
 
     Args:
-        url: Where the stack is.
+        stack: Whose site it is.
         login: GitHub login.
     """
 
-    def __init__(self, url: str, login: str) -> None:
-        self.url = url
+    def __init__(self, stack: Stack, login: str) -> None:
+        self.url: str = stack.url
+        self.tls: ssl.SSLContext = stack.tls
         self.login = login
-        self.web = httpx.Client(follow_redirects=True, timeout=60)
+        self.web = httpx.Client(follow_redirects=True, timeout=60, verify=self.tls)
         self.started = False
 
     def sign_in(self) -> httpx.Response:
@@ -146,11 +148,13 @@ class Lab:
 
     def __init__(self, member: Member) -> None:
         self.url = f"{member.url}/user/{member.login}"
+        self.tls = member.tls
         self.headers = {"Authorization": f"token {member.token()}"}
 
     def api(self, method: str, path: str, **arguments: Any) -> Any:
         """Call the lab's REST API."""
-        answer = httpx.request(method, f"{self.url}/api/{path}", headers=self.headers, timeout=60, **arguments)
+        address = f"{self.url}/api/{path}"
+        answer = httpx.request(method, address, headers=self.headers, timeout=60, verify=self.tls, **arguments)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -183,7 +187,8 @@ class Lab:
 
     def _socket(self, path: str) -> ClientConnection:
         address = f"{self.url.replace('http', 'ws', 1)}/{path}"
-        return connect(address, additional_headers=self.headers, open_timeout=60, max_size=None)
+        tls = self.tls if address.startswith("wss:") else None
+        return connect(address, additional_headers=self.headers, open_timeout=60, max_size=None, ssl=tls)
 
 
 class Kernel:

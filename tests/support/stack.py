@@ -1,9 +1,13 @@
 """A running stack, as a test sees it; one class per target, the same attributes in each."""
 
+import base64
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -13,8 +17,13 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 T = TypeVar("T")
+
+PORTS = 15
+"""Ports that a stack counts from EMBEDDED_PORT."""
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +59,8 @@ class EmbeddedStack:
     """The embedded stack in a state folder and on ports of its own, beside one that may be running.
 
     Attributes:
-        url: Where browsers go.
+        url: Where browsers go, as `make up` says.
+        tls: What they trust.
         state: The state folder.
         output: What the last `make` printed.
     """
@@ -59,8 +69,9 @@ class EmbeddedStack:
         # Labs run as other users, who must be able to pass.
         self.state = Path(tempfile.mkdtemp(prefix="jld-e2e-", dir="/var/tmp"))
         self.state.chmod(0o755)
-        self.port = free_ports(6)
-        self.url = f"http://localhost:{self.port}"
+        self.port = free_ports(PORTS + 1)
+        self.url = ""
+        self.tls = ssl.create_default_context()
         self.output = ""
         # The stack's settings are this test's alone, whatever the developer has set for his own.
         own = ("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_")
@@ -69,6 +80,7 @@ class EmbeddedStack:
             "EMBEDDED_ENV_FILE": os.devnull,
             "EMBEDDED_STATE": str(self.state),
             "EMBEDDED_PORT": str(self.port),
+            "EMBEDDED_HTTPS_PORT": str(self.port + PORTS),
             "GITHUB_ORGANIZATION_WHITELIST": "lsst-sqre,lsst",
             "LAB_CONTAINER_NAMES": "lsstsqre/jld-lab-py3:0.1.0,lsstsqre/jld-lab-py3:experimental",
             "LAB_CONTAINER_DESCS": "Recommended,Experimental",
@@ -99,7 +111,10 @@ class EmbeddedStack:
 
     def up(self) -> None:
         """Start it."""
-        self.make("up")
+        found = re.search(r"^open (\S+)$", self.make("up"), re.MULTILINE)
+        assert found, self.output
+        self.url = found[1]
+        self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
 
     def down(self) -> None:
         """Stop it and forget its state."""
@@ -151,14 +166,25 @@ class EmbeddedStack:
                 for member in before["members"]:
                     client.put(f"/members/{member.pop('login')}", json=member).raise_for_status()
 
+    def get(self, path: str, **arguments: Any) -> httpx.Response:
+        """Ask the site for a page, as nobody in particular."""
+        return httpx.get(f"{self.url}{path}", verify=self.tls, **arguments)
+
+    def key_pin(self) -> str:
+        """Give the SHA-256 of the site's public key, in base64, by which a browser can be told to trust it."""
+        pem = (self.state / "secrets/certificates/nginx.pem").read_bytes()
+        key = x509.load_pem_x509_certificate(pem).public_key()
+        form = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(form).digest()).decode()
+
     def hub_is_ready(self) -> bool:
         """Tell whether the hub answers through the proxy."""
-        return httpx.get(f"{self.url}/hub/health", timeout=5).is_success
+        return self.get("/hub/health", timeout=5).is_success
 
 
 def free_ports(count: int) -> int:
     """Return the first of some neighbouring ports that nobody uses."""
-    for first in range(21000, 32000, 10):
+    for first in range(21000, 32000, 20):
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(first, first + count):

@@ -52,15 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "up" and (names := settings.unknown()):
         say(f"nothing reads {', '.join(names)} in {settings.env_file()}: see .env.example")
     state = State(stack_settings.state.resolve())
+    stack = Stack(stack_settings, state, state.run() or state.root, user)
     match arguments.verb:
         case "up":
             up(stack_settings, state, user)
         case "down":
             down(state)
         case "logs":
-            logs(state, arguments.service, arguments.member)
+            logs(state, stack, arguments.service, arguments.member)
         case "status":
-            return status(state, Stack(stack_settings, state, state.run() or state.root, user).services())
+            return status(state, stack.services())
     return 0
 
 

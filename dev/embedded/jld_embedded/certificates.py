@@ -1,30 +1,33 @@
 """Certificates for one machine: an authority that the parts of a stack trust, and what it issues."""
 
 import datetime as dt
-import os
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .state import write
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-AUTHORITY_DAYS = 3650
+INNER_DAYS = 3650
+"""How long the authority and what it issues hold: they are between the parts of one machine only."""
 
 DAYS = 90
-"""How long a certificate holds, as Mozilla's guideline 6.0 recommends; `make up` renews it in time."""
+"""How long a certificate for browsers holds, as Mozilla's guideline 6.0 recommends; `make up` renews it in time."""
 
 RENEW_DAYS = 30
 """A certificate that holds no longer than this is made anew."""
 
 
 class Pair(NamedTuple):
-    """A certificate and its key, both PEM; the key's file has the mode 0600."""
+    """A certificate and its key, both PEM in files of mode 0600."""
 
     certificate: Path
     key: Path
@@ -52,7 +55,7 @@ class Authority:
                 decipher_only=False,
             )
             builder = (
-                _builder(name, key.public_key(), AUTHORITY_DAYS)
+                _builder(name, key.public_key(), INNER_DAYS)
                 .issuer_name(name)
                 .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
                 .add_extension(usage, critical=True)
@@ -72,14 +75,14 @@ class Authority:
             hosts: further names and addresses of the part.
         """
         pair = _pair(self.folder, name)
-        if not _holds(pair):
-            issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        if not _holds(pair, issuer):
             issuer_key = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
             if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
                 raise TypeError(f"{self.pair.key}: not a key that this made")
             key = ec.generate_private_key(ec.SECP256R1())
             builder = (
-                _leaf(name, [name, *hosts], key)
+                _leaf(name, [name, *hosts], key, INNER_DAYS)
                 .issuer_name(issuer.subject)
                 .add_extension(
                     x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
@@ -95,7 +98,7 @@ def self_signed(folder: Path, name: str, hosts: Iterable[str] = LOOPBACK) -> Pai
     if not _holds(pair):
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        _write(pair, _leaf(name, hosts, key).issuer_name(subject).sign(key, hashes.SHA256()), key)
+        _write(pair, _leaf(name, hosts, key, DAYS).issuer_name(subject).sign(key, hashes.SHA256()), key)
     return pair
 
 
@@ -109,12 +112,14 @@ def _pair(folder: Path, name: str) -> Pair:
     return Pair(folder / f"{name}.pem", folder / f"{name}.key")
 
 
-def _holds(pair: Pair) -> bool:
-    """Whether both files are there, whole, belong together and hold for a while."""
+def _holds(pair: Pair, issuer: x509.Certificate | None = None) -> bool:
+    """Whether both files are there, whole, belong together and to their issuer, and hold for a while."""
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
         key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
-    except (OSError, ValueError):
+        if issuer:
+            certificate.verify_directly_issued_by(issuer)
+    except (OSError, ValueError, InvalidSignature):
         return False
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=RENEW_DAYS)
     return certificate.not_valid_after_utc > soon and certificate.public_key() == key.public_key()
@@ -133,11 +138,11 @@ def _builder(subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int) -> x
     )
 
 
-def _leaf(name: str, hosts: Iterable[str], key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _leaf(name: str, hosts: Iterable[str], key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return (
-        _builder(subject, key.public_key(), DAYS)
+        _builder(subject, key.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -153,10 +158,5 @@ def _alternative(host: str) -> x509.GeneralName:
 
 def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    for path, content in ((pair.key, pem), (pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))):
-        aside = path.with_name(f".{path.name}")
-        aside.unlink(missing_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        aside.replace(path)
-    pair.certificate.chmod(0o644)
+    write(pair.key, pem)
+    write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,4 +1,4 @@
-"""Become a program: exactly the arguments and the environment that a file names.
+"""Become a program: exactly the arguments, the environment and the user that a file names.
 
 supervisord's own `environment=` adds variables, cuts values at ` ;` and cannot read a secret from a file.
 """
@@ -6,6 +6,7 @@ supervisord's own `environment=` adds variables, cuts values at ` ;` and cannot 
 import ctypes
 import json
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def main() -> None:
     os.umask(0o022)
     if program.get("reaper"):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if user := program.get("user"):
+        entry = pwd.getpwnam(user)
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
     try:
         os.execve(program["argv"][0], program["argv"], program["environment"] | secrets)  # noqa: S606
     except OSError as error:

@@ -1,95 +1,75 @@
-"""`make logs`: follow the logs of all services and labs."""
+"""`make logs`: follow the events of all services and labs as they arrive at their destination."""
 
 import sys
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
+from .arrivals import Event, from_broker, from_file
 from .errors import EmbeddedError
-from .lines import readable
+from .lines import parse, readable
+from .services import Stack
 from .state import State
 
-LAST = 10
-"""Lines of each log to begin with."""
-
-PAUSE = 0.2
-"""Seconds between two looks at the files; nobody reads faster."""
+BACK = timedelta(minutes=1)
+"""How far back it begins."""
 
 
-class Tail:
-    """One log: what is added to it, over rotations."""
-
-    def __init__(self, path: Path) -> None:
-        """Begin with the last lines of the file."""
-        self.path = path
-        self.name = path.stem
-        self.file: IO[str] | None = None
-        self.rest = ""
-        self.first = True
-
-    def lines(self) -> Iterator[str]:
-        """Take the whole lines that were added since the last call."""
-        fresh = list(self.read())
-        yield from fresh[-LAST:] if self.first else fresh
-        self.first = False
-
-    def read(self) -> Iterator[str]:
-        """Read on; go over to the new file when the log was rotated."""
-        while True:
-            if self.file is None:
-                try:
-                    self.file = self.path.open(errors="replace")
-                except FileNotFoundError:
-                    return
-            for part in self.file:
-                line = self.rest + part
-                if line.endswith("\n"):
-                    self.rest = ""
-                    yield line.rstrip("\n")
-                else:
-                    self.rest = line
-            if not self.rotated(self.file):
-                return
-            self.file.close()
-            self.file = None
-
-    def rotated(self, file: IO[str]) -> bool:
-        """Whether the path is another file by now, or the file was cut."""
-        try:
-            entry = self.path.stat()
-        except FileNotFoundError:
-            return True
-        return entry.st_ino != Path(f"/proc/self/fd/{file.fileno()}").stat().st_ino or entry.st_size < file.tell()
-
-
-def logs(state: State, service: str | None, member: str | None) -> None:
-    """Print what is logged, until interrupted.
+def logs(state: State, stack: Stack, service: str | None, member: str | None) -> None:
+    """Print what arrives, until interrupted.
 
     Args:
         state: the stack's state folder.
+        stack: the stack.
         service: only this service; `lab` for all labs.
         member: only the lab of this member, and lines that name him.
 
     Raises:
-        EmbeddedError: where there is no such log.
+        EmbeddedError: where there is no such service.
     """
-    tails: dict[Path, Tail] = {}
-    while True:
-        for path in [*state.log.glob("*.log"), *state.log.glob("labs/*.log")]:
-            tails.setdefault(path, Tail(path))
-        chosen = [tail for tail in tails.values() if wanted(tail.path, service)]
-        if not chosen:
-            raise EmbeddedError(f"no log of {service or 'any service'} in {state.log}")
-        width = max(len(tail.name) for tail in chosen)
-        for tail in chosen:
-            for line in tail.lines():
-                if member is None or member in (tail.name, *line.replace('"', " ").split()):
-                    sys.stdout.write(f"{tail.name:{width}}  {readable(line)}\n")
-        sys.stdout.flush()
-        time.sleep(PAUSE)
+    names = ["lab", "supervisord", *(part.name for part in stack.services())]
+    if service not in (None, *names):
+        raise EmbeddedError(f"service={service}: one of {', '.join(sorted(names))}")
+    width = max(map(len, names))
+    begin = datetime.now(UTC) - BACK
+    for event in arrivals(state, stack, begin):
+        origin, owner = whence(event)
+        line = str(event.get("message", ""))
+        if service not in (None, origin) or member not in (None, owner, *line.replace('"', " ").split()):
+            continue
+        if moment(event) >= begin:
+            sys.stdout.write(f"{origin:{width}}  {readable(line, owner, str(event.get('@timestamp', '')))}\n")
+            sys.stdout.flush()
 
 
-def wanted(path: Path, service: str | None) -> bool:
-    """Whether a log is one of a service; a lab's is in a folder of its own."""
-    return service in (None, "lab" if path.parent.name == "labs" else path.stem)
+def arrivals(state: State, stack: Stack, begin: datetime) -> Iterator[Event]:
+    """Take the events from the broker, or from the file of a collector that has none."""
+    if not stack.has_broker:
+        return from_file(state.events)
+
+    def away(why: str) -> None:
+        sys.stderr.write(f"the broker does not answer, trying on ({' '.join(why.split())[:200]})\n")
+
+    return from_broker(state, stack.ports["broker"], begin, away)
+
+
+def whence(event: Event) -> tuple[str, str | None]:
+    """Tell the service and, for a lab, the member that an event is of, by the file that its line was in.
+
+    What stands in a lab's line is its member's to choose; the name of its file is not.
+    """
+    path = Path(str(event.get("log", {}).get("file", {}).get("path", "")))
+    name = path.name.partition(".log")[0]
+    return ("lab", name) if path.parent.name == "labs" else (name, None)
+
+
+def moment(event: Event) -> datetime:
+    """Tell when an event's line was written; now, where it does not say."""
+    line = parse(str(event.get("message", ""))) or {}
+    for stamp in (line.get("@timestamp"), event.get("@timestamp")):
+        try:
+            found = datetime.fromisoformat(str(stamp))
+        except ValueError:
+            continue
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return datetime.now(UTC)

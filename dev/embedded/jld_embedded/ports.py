@@ -10,7 +10,7 @@ from pathlib import Path
 from .errors import BusyPortError
 from .lines import printable
 from .processes import PROC, environment
-from .services import HOST, MARKER
+from .service import HOST, MARKER
 
 
 def check(ports: Iterable[int], ours: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import EmbeddedError
-from .services import MARKER
+from .service import MARKER
 
 PROC = Path("/proc")
 

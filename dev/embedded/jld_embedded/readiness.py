@@ -1,29 +1,45 @@
-"""Whether a service can take work, asked of the service itself."""
+"""How a service is, asked of the service itself."""
 
 import http.client
 import json
+import socket
 
-from .services import HOST, Service
+from .service import HOST, Probe
 
 
-def obstacle(service: Service) -> str | None:
-    """Ask a service whether it is ready.
+def obstacle(probe: Probe) -> str | None:
+    """Ask a service.
 
     Returns:
-        None when it is, else why not.
+        None when the answer is good, else what is wrong.
     """
-    port, path = service.ready
-    headers = {"Authorization": f"token {service.token.read_text()}"} if service.token else {}
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    if not probe.path:
+        return connection_obstacle(probe.port)
+    headers = {"Authorization": f"token {probe.token.read_text()}"} if probe.token else {}
+    connection = http.client.HTTPConnection(HOST, probe.port, timeout=2)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request("GET", probe.path, headers=headers)
         answer = connection.getresponse()
         body = answer.read(1000)
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer on port {port} ({getattr(error, 'strerror', None) or type(error).__name__})"
+        return silence(probe.port, error)
     finally:
         connection.close()
     return None if answer.status == http.HTTPStatus.OK else f"{answer.status} {reason(body)}".strip()
+
+
+def connection_obstacle(port: int) -> str | None:
+    """See whether a service that speaks no HTTP takes connections."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2):
+            return None
+    except OSError as error:
+        return silence(port, error)
+
+
+def silence(port: int, error: Exception) -> str:
+    """Say that nothing answers."""
+    return f"no answer on port {port} ({getattr(error, 'strerror', None) or type(error).__name__})"
 
 
 def reason(body: bytes) -> str:

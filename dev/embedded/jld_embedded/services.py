@@ -1,74 +1,23 @@
 """The table of services: what each is, which variables it gets, and how it says that it is ready."""
 
-import hashlib
-import json
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from . import machine
+from .certificates import Authority, self_signed
+from .service import HOST, MARKER, VENV, Probe, Service
 from .settings import CHECKOUT, Settings
-from .state import State
+from .state import State, own
 
-HOST = "127.0.0.1"
-"""Embedded is for one's own machine: nothing listens elsewhere."""
-
-PORTS = {"proxy": 0, "api": 1, "hub": 2, "github": 3, "fileserver": 4, "keepalive": 5}
-"""Who listens where, counted from EMBEDDED_PORT; `api` is the proxy's second port."""
-
-MARKER = "JLD_STATE"
-"""Every process of a stack has this variable; its value is the stack's state folder."""
+PORTS = (
+    *("proxy", "proxy_api", "hub", "github", "fileserver", "keepalive", "filebeat", "logstash", "logstash_beats"),
+    *("nginx", "broker", "broker_metrics", "broker_node", "broker_epmd", "proxy_metrics"),
+)
+"""Who listens where, counted from EMBEDDED_PORT; nginx has EMBEDDED_HTTPS_PORT beside its port for health."""
 
 CLIENT_ID = "jupyterlabdemo"
 """What the hub calls itself at the stand-in."""
-
-VENV = Path(sys.prefix).resolve()
-"""This environment, without the links of a checkout that labs may be unable to enter."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """One process under supervisord.
-
-    Attributes:
-        name: its name everywhere.
-        argv: what to execute.
-        environment: all its variables, but those of `secrets`.
-        ready: port and path that answer 200 when it can take work.
-        token: file of a token that the answer takes.
-        secrets: variables for a program that reads no secret from a file, with their files.
-        code: folder of the program, whose change is a reason to start it again.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
-    ready: tuple[int, str]
-    token: Path | None = None
-    secrets: Mapping[str, Path] = field(default_factory=dict)
-    code: Path | None = None
-
-    def program(self) -> str:
-        """Say all that makes the process what it is, as JSON; another text is another process."""
-        return json.dumps(
-            {
-                "argv": self.argv,
-                "environment": dict(self.environment),
-                "secrets": {name: str(file) for name, file in self.secrets.items()},
-                "code": digest(self.code) if self.code else "",
-            },
-            sort_keys=True,
-            indent=1,
-        )
-
-
-def digest(folder: Path) -> str:
-    """Digest the files of a folder, but bytecode."""
-    total = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
 
 
 class Stack:
@@ -87,16 +36,50 @@ class Stack:
         self.run = run
         self.user = user
         self.standin = not user.get("GITHUB_CLIENT_ID")
-        self.ports = {name: settings.port + offset for name, offset in PORTS.items()}
+        self.has_nginx = machine.find("nginx") is not None
+        self.has_broker = machine.find("rabbitmq-server") is not None
+        self.ports = {name: settings.port + offset for offset, name in enumerate(PORTS)} | {
+            "https": settings.https_port
+        }
         self.urls = {name: f"http://{HOST}:{port}" for name, port in self.ports.items()}
-        self.public_url = f"http://localhost:{settings.port}"
+        self.public_url = f"https://localhost:{self.ports['https']}" if self.has_nginx else self.plain_url
         self.standin_url = f"http://localhost:{self.ports['github']}"
         self.callback_url = user.get("OAUTH_CALLBACK_URL") or f"{self.public_url}/hub/oauth_callback"
 
+    @property
+    def plain_url(self) -> str:
+        """Where the proxy itself is."""
+        return f"http://localhost:{self.ports['proxy']}"
+
     def services(self) -> list[Service]:
         """List the services; the stand-in only where no OAuth application at a real GitHub is named."""
-        standin = [self.github()] if self.standin else []
-        return [*standin, self.fileserver(), self.keepalive(), self.proxy(), self.hub()]
+        return [
+            *([self.github()] if self.standin else []),
+            *([self.broker()] if self.has_broker else []),
+            *(self.fileserver(), self.keepalive(), self.logstash(), self.filebeat()),
+            *(self.proxy(), self.hub()),
+            *([self.nginx()] if self.has_nginx else []),
+        ]
+
+    def used_ports(self, services: Iterable[Service]) -> set[int]:
+        """List the ports that services need: a service's own and those that begin with its name."""
+        names = {service.name for service in services}
+        used = {port for name, port in self.ports.items() if name.partition("_")[0] in names}
+        return used | ({self.ports["https"]} if "nginx" in names else set())
+
+    def prepare(self) -> None:
+        """Make the certificates and folders that services find when they start, where they are missing."""
+        state = self.state
+        authority = Authority(state.certificates)
+        nginx, broker = machine.user("nginx"), machine.user("broker")
+        passwords = (state.secret("publisher_password"), state.secret("reader_password"))
+        state.give("nginx", nginx, self_signed(state.certificates, "nginx"))
+        state.give("broker", broker, (*authority.issue("broker"), *passwords))
+        for name in ("filebeat", "logstash"):
+            authority.issue(name)
+            own(state.root / name)
+        own(state.root / "broker", broker)
+        own(self.run / "nginx", nginx)
 
     def hub(self) -> Service:
         """Describe the hub, whose labs are processes of the stack too."""
@@ -113,8 +96,9 @@ class Stack:
             "HUB_HOST": HOST,
             "HUB_PORT": self.ports["hub"],
             "HUB_CONNECT_URL": self.urls["hub"],
-            "HUB_PROXY_API_URL": self.urls["api"],
+            "HUB_PROXY_API_URL": self.urls["proxy_api"],
             "HUB_PROXY_TOKEN_FILE": self.state.secret("proxy_token"),
+            "HUB_METRICS_TOKEN_FILE": self.state.secret("metrics_token"),
             "HUB_COOKIE_SECRET_FILE": self.state.secret("cookie_secret"),
             "HUB_CRYPT_KEY_FILE": self.state.secret("crypt_key"),
             "HUB_FILESERVER_URL": self.urls["fileserver"],
@@ -130,7 +114,8 @@ class Stack:
         }
         # By their whole names, as GITHUB_ alone would catch the tokens of a CI.
         taken = ("HUB_", "LAB_", "GITHUB_URL", "GITHUB_CLIENT_ID", "GITHUB_ORGANIZATION_WHITELIST")
-        return self.python("hub", "hub/jld_hub", ["jld_hub"], "/hub/health", self.environment(taken, fixed))
+        metrics = Probe(self.ports["hub"], "/metrics", self.state.secret("metrics_token"))
+        return replace(self.python("hub", "hub/jld_hub", self.environment(taken, fixed)), metrics=metrics)
 
     def github(self) -> Service:
         """Describe the stand-in GitHub."""
@@ -146,7 +131,7 @@ class Stack:
         if members := self.user.get("STANDIN_MEMBERS_FILE"):
             fixed["STANDIN_MEMBERS_FILE"] = CHECKOUT / members
         environment = self.environment(("STANDIN_",), fixed)
-        return self.python("github", "dev/github/jld_github", ["jld_github"], "/readyz", environment)
+        return self.python("github", "dev/github/jld_github", environment)
 
     def fileserver(self) -> Service:
         """Describe the provisioner of homes."""
@@ -156,9 +141,8 @@ class Stack:
             "FILESERVER_TOKEN_FILE": self.state.secret("fileserver_token"),
             "FILESERVER_EXPORT": self.state.export,
         }
-        arguments = ["jld_fileserver", "provisioner"]
         environment = self.environment(("FILESERVER_",), fixed)
-        return self.python("fileserver", "fileserver/jld_fileserver", arguments, "/readyz", environment)
+        return self.python("fileserver", "fileserver/jld_fileserver", environment, "provisioner")
 
     def keepalive(self) -> Service:
         """Describe the writer that shows that the share takes writes."""
@@ -167,9 +151,8 @@ class Stack:
             "KEEPALIVE_PORT": self.ports["keepalive"],
             "KEEPALIVE_PATH": self.state.export / "keepalive",
         }
-        arguments = ["jld_fileserver", "keepalive"]
         environment = self.environment(("KEEPALIVE_",), fixed)
-        return self.python("keepalive", "fileserver/jld_fileserver", arguments, "/healthz", environment)
+        return self.python("keepalive", "fileserver/jld_fileserver", environment, "keepalive")
 
     def proxy(self) -> Service:
         """Describe the proxy, a process of its own so that labs outlive a restart of the hub."""
@@ -180,22 +163,116 @@ class Stack:
                 *(str(VENV / "bin/node"),),
                 str(CHECKOUT / "hub/proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
                 *("--ip", HOST, "--port", str(self.ports["proxy"])),
-                *("--api-ip", HOST, "--api-port", str(self.ports["api"])),
+                *("--api-ip", HOST, "--api-port", str(self.ports["proxy_api"])),
+                *("--metrics-ip", HOST, "--metrics-port", str(self.ports["proxy_metrics"])),
+                # Without it every look of the hub at the routes is a line, one each 5 s.
+                *("--log-level", "warn"),
                 *("--default-target", self.urls["hub"], "--error-target", f"{self.urls['hub']}/hub/error"),
             ),
             environment=self.environment((), {}),
-            ready=(self.ports["api"], "/api/routes"),
-            token=token,
+            health=Probe(self.ports["proxy"], "/_chp_healthz"),
+            ready=Probe(self.ports["proxy_api"], "/api/routes", token),
+            metrics=Probe(self.ports["proxy_metrics"], "/metrics"),
             secrets={"CONFIGPROXY_AUTH_TOKEN": token},
         )
 
-    def python(self, name: str, code: str, arguments: list[str], ready: str, environment: Mapping[str, str]) -> Service:
+    def nginx(self) -> Service:
+        """Describe the TLS termination; it runs with no rights at all, where root starts the stack."""
+        given = self.state.given / "nginx"
+        fixed = {
+            "NGINX_HOST": HOST,
+            "NGINX_PORT": self.ports["nginx"],
+            "NGINX_LISTEN": HOST,
+            "NGINX_HTTPS_PORT": self.ports["https"],
+            "NGINX_UPSTREAM": f"{HOST}:{self.ports['proxy']}",
+            "NGINX_CERTIFICATE_FILE": given / "nginx.pem",
+            "NGINX_KEY_FILE": given / "nginx.key",
+            "NGINX_RUNTIME_DIR": self.run / "nginx",
+            # A browser would hold it against every port of localhost, whoever serves there.
+            "NGINX_HSTS_MAX_AGE": 0,
+        }
+        environment = self.environment(("NGINX_",), fixed)
+        return replace(self.python("nginx", "nginx/jld_nginx", environment), user=machine.user("nginx"))
+
+    def filebeat(self) -> Service:
+        """Describe the shipper, which follows the logs of all services and labs."""
+        log = self.state.log
+        fixed = {
+            "FILEBEAT_HOST": HOST,
+            "FILEBEAT_PORT": self.ports["filebeat"],
+            "FILEBEAT_INPUTS": f"plain:{log}/*.log*,plain:{log}/labs/*.log*",
+            "FILEBEAT_STATE_DIR": self.state.root / "filebeat",
+            "FILEBEAT_COLLECTOR_HOST": "localhost",
+            "FILEBEAT_COLLECTOR_PORT": self.ports["logstash_beats"],
+            **self.tls("FILEBEAT", "filebeat"),
+        }
+        environment = self.environment(("FILEBEAT_", "SHIPPER_NAME"), fixed)
+        return self.python("filebeat", "filebeat/jld_filebeat", environment)
+
+    def logstash(self) -> Service:
+        """Describe the collector, which publishes to the broker, or writes to a file where there is none."""
+        target: dict[str, object] = {"LOGSTASH_EVENTS_FILE": self.state.events}
+        if self.has_broker:
+            target = {
+                "RABBITMQ_TARGET_HOST": "localhost",
+                "RABBITMQ_TARGET_PORT": self.ports["broker"],
+                "RABBITMQ_TARGET_USER": "logstash",
+                "RABBITMQ_TARGET_PASSWORD_FILE": self.state.secret("publisher_password"),
+                "RABBITMQ_TARGET_CA_FILE": self.state.certificates / "authority.pem",
+            }
+        fixed = target | {
+            "LOGSTASH_HOST": HOST,
+            "LOGSTASH_PORT": self.ports["logstash"],
+            "LOGSTASH_BEATS_PORT": self.ports["logstash_beats"],
+            "LOGSTASH_SPOOL_DIR": self.state.root / "logstash",
+            **self.tls("LOGSTASH", "logstash"),
+        }
+        environment = self.environment(("LOGSTASH_", "SHIPPER_NAME"), fixed)
+        return self.python("logstash", "logstash/jld_logstash", environment)
+
+    def tls(self, prefix: str, name: str) -> dict[str, object]:
+        """Name the authority and the certificate of a service, so that both ends of a connection know each other."""
+        folder = self.state.certificates
+        return {
+            f"{prefix}_CA_FILE": folder / "authority.pem",
+            f"{prefix}_CERTIFICATE_FILE": folder / f"{name}.pem",
+            f"{prefix}_KEY_FILE": folder / f"{name}.key",
+        }
+
+    def broker(self) -> Service:
+        """Describe RabbitMQ, with the rights of the user that its package made."""
+        given = self.state.given / "broker"
+        fixed = {
+            "BROKER_HOST": HOST,
+            "BROKER_PORT": self.ports["broker"],
+            "BROKER_METRICS_PORT": self.ports["broker_metrics"],
+            "BROKER_NODE_PORT": self.ports["broker_node"],
+            "BROKER_EPMD_PORT": self.ports["broker_epmd"],
+            "BROKER_STATE_DIR": self.state.root / "broker",
+            "BROKER_CERTIFICATE_FILE": given / "broker.pem",
+            "BROKER_KEY_FILE": given / "broker.key",
+            "BROKER_PUBLISHER_PASSWORD_FILE": given / "publisher_password",
+            "BROKER_READER_PASSWORD_FILE": given / "reader_password",
+        }
+        probe = Probe(self.ports["broker"])
+        return replace(
+            self.python("broker", "dev/broker/jld_broker", self.environment((), fixed)),
+            health=probe,
+            ready=probe,
+            metrics=Probe(self.ports["broker_metrics"], "/metrics"),
+            user=machine.user("broker"),
+        )
+
+    def python(self, name: str, code: str, environment: Mapping[str, str], *arguments: str) -> Service:
         """Describe one of our own programs; -P keeps the working directory off its module path."""
+        port = self.ports[name]
         return Service(
             name=name,
-            argv=(str(VENV / "bin/python"), "-P", "-m", *arguments),
+            argv=(str(VENV / "bin/python"), "-P", "-m", Path(code).name, *arguments),
             environment=environment,
-            ready=(self.ports[name], ready),
+            health=Probe(port, "/healthz"),
+            ready=Probe(port, "/readyz"),
+            metrics=Probe(port, "/metrics"),
             code=CHECKOUT / code,
         )
 

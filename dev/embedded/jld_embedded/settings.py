@@ -15,8 +15,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 PREFIX = "EMBEDDED_"
 
-HIGHEST_PORT = 65530
-"""The base port leaves room for one port a service."""
+HIGHEST_PORT = 65520
+"""The base port leaves room for the ports that are counted from it."""
 
 
 class Settings(BaseSettings):
@@ -25,7 +25,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     state: Path = Field(CHECKOUT / "var", description="folder that holds homes, databases, logs and secrets")
-    port: int = Field(8000, ge=1, le=HIGHEST_PORT, description="port to open in a browser; the next five are used too")
+    port: int = Field(
+        8000, ge=1, le=HIGHEST_PORT, description="port of the proxy, plain HTTP; the next fourteen are used too"
+    )
+    https_port: int = Field(8443, ge=1, le=65535, description="port to open in a browser, where nginx is installed")
     env_file: Path = Field(CHECKOUT / ".env", description="file of settings; the environment wins over it")
 
 
@@ -72,7 +75,8 @@ def load() -> tuple[Settings, dict[str, str]]:
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
         variable = f"{PREFIX}{field}".upper()
-        right = f"a number from 1 to {HIGHEST_PORT}" if field == "port" else error.errors()[0]["msg"]
+        highest = {"port": HIGHEST_PORT, "https_port": 65535}.get(field)
+        right = f"a number from 1 to {highest}" if highest else error.errors()[0]["msg"]
         raise BadSettingError(variable, user.get(variable, ""), right) from error
 
 

@@ -3,17 +3,24 @@
 import contextlib
 import fcntl
 import os
+import pwd
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import StateError
 
-SECRETS = ("proxy_token", "cookie_secret", "crypt_key", "fileserver_token", "standin_client_secret")
+SECRETS = (
+    *("proxy_token", "cookie_secret", "crypt_key", "fileserver_token", "standin_client_secret"),
+    *("metrics_token", "publisher_password", "reader_password"),
+)
 """Made at the first start: 64 hexadecimal digits each."""
+
+UNFIT = "?%*[],"
+"""What a path of the state cannot have."""
 
 
 class State:
@@ -27,6 +34,9 @@ class State:
         self.hub = root / "hub"
         self.export = root / "export"
         self.programs = root / "programs"
+        self.certificates = self.secrets / "certificates"
+        self.given = root / "given"
+        self.events = root / "events.log"
         self.config = root / "supervisord.conf"
 
     def make_root(self) -> None:
@@ -36,8 +46,11 @@ class State:
             StateError: where the hub's database cannot be named, or labs, which run as other users when root
                 starts them, could not enter it.
         """
-        if set("?%") & set(str(self.root)):
-            raise StateError(f"EMBEDDED_STATE={self.root}: a path without ? and %, which addresses of databases change")
+        if set(UNFIT) & set(str(self.root)):
+            raise StateError(
+                f"EMBEDDED_STATE={self.root}: a path without any of {UNFIT}, which mean something in the address of a"
+                " database or a pattern of names"
+            )
         if os.geteuid() == 0:
             for folder in (*reversed(self.root.parents), self.root):
                 if folder.exists() and not folder.stat().st_mode & 0o001:
@@ -50,9 +63,8 @@ class State:
     def make(self) -> None:
         """Make what is in the folder and the secrets, where they are missing."""
         self.make_root()
-        for folder, mode in ((self.secrets, 0o700), (self.hub, 0o700), (self.programs, 0o700), (self.log, 0o700)):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode)
+        for folder in (self.secrets, self.certificates, self.hub, self.programs, self.log):
+            own(folder)
         for folder in (self.export, self.export / "keepalive", self.log / "labs"):
             folder.mkdir(exist_ok=True)
         for name in SECRETS:
@@ -63,15 +75,29 @@ class State:
         """Name the file of a secret."""
         return self.secrets / name
 
-    def keep_secret(self, name: str, value: str) -> Path:
+    def keep_secret(self, name: str, value: str) -> None:
         """Write a secret that only its owner can read, whole or not at all."""
-        aside = self.secrets / f".{name}"
-        aside.unlink(missing_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(value)
-            file.flush()
-            os.fsync(file.fileno())
-        return aside.replace(self.secret(name))
+        write(self.secret(name), value.encode())
+
+    def give(self, service: str, user: str, files: Iterable[Path]) -> Path:
+        """Copy files for a service that runs with other rights and cannot enter the folder of secrets.
+
+        Args:
+            service: whose they are.
+            user: who runs it; empty where that is who starts the stack.
+            files: what to copy; a copy that is like its original stays as it is.
+
+        Returns:
+            The folder of the copies.
+        """
+        folder = self.given / service
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in files:
+            content = source.read_bytes()
+            copy = folder / source.name
+            if not copy.exists() or copy.read_bytes() != content:
+                write(copy, content, user)
+        return folder
 
     def run(self) -> Path | None:
         """Find the folder of sockets of a start; None when there is none, or one that is not ours any more."""
@@ -108,3 +134,36 @@ class State:
                 sys.stdout.flush()
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def write(path: Path, content: bytes, user: str = "") -> None:
+    """Write a file that only its owner can read, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        user: the owner; empty for who runs this.
+    """
+    aside = path.with_name(f".{path.name}")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if user:
+            entry = pwd.getpwnam(user)
+            os.fchown(file.fileno(), entry.pw_uid, entry.pw_gid)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def own(folder: Path, user: str = "") -> None:
+    """Make a folder that only its owner can enter.
+
+    Args:
+        folder: the folder.
+        user: the owner; empty for who runs this.
+    """
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
+    if user:
+        shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)

@@ -1,4 +1,4 @@
-"""`make status`: each part, since when it runs, and whether it is ready."""
+"""`make status`: each part, since when it runs, whether it is healthy and ready, and where its metrics are."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from . import supervision
 from .lines import printable
 from .processes import descendants, environment, marked, snapshot
 from .readiness import obstacle
-from .services import Service
+from .service import HOST, Service
 from .state import State
 
 NOT_RUNNING = 3
@@ -30,19 +30,29 @@ def status(state: State, services: list[Service]) -> int:
             sys.stdout.write(f"{left} processes are left of an earlier start: make down ends them\n")
         return NOT_RUNNING
     known = {process["name"]: process for process in supervision.control(run).getAllProcessInfo()}
-    with ThreadPoolExecutor() as pool:
-        obstacles = dict(zip((service.name for service in services), pool.map(obstacle, services), strict=True))
-    rows = [("PART", "STATE", "PID", "SINCE", "READY")]
+    probes = [probe for service in services for probe in (service.health, service.ready, service.metrics)]
+    with ThreadPoolExecutor(len(probes)) as pool:
+        answers = list(pool.map(obstacle, probes))
+    answered = {service.name: answers[3 * index : 3 * index + 3] for index, service in enumerate(services)}
+    addresses = {service.name: f"http://{HOST}:{service.metrics.port}{service.metrics.path}" for service in services}
+    rows = [("PART", "STATE", "PID", "SINCE", "HEALTHY", "METRICS", "READY")]
     for name, process in known.items():
-        why = obstacles.get(name, "not part of the stack by today's settings: make up")
-        ready = "yes" if why is None else f"no: {why}"
-        rows.append((name, process["statename"].lower(), str(process["pid"] or "-"), since(process), ready))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        unknown = "not part of the stack by today's settings: make up"
+        health, ready, metrics = answered.get(name, [unknown, unknown, unknown])
+        rows.append(
+            (
+                *(name, process["statename"].lower(), str(process["pid"] or "-"), since(process)),
+                "no" if health else "yes",
+                "-" if metrics else addresses[name],
+                f"no: {ready}" if ready else "yes",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, [*widths, 0], strict=True)) + "\n")
     running = labs(state)
     sys.stdout.write(f"labs: {', '.join(f'{printable(login)} ({pid})' for login, pid in running) or 'none'}\n")
-    return NOT_RUNNING if any(why is not None for why in obstacles.values()) else 0
+    return NOT_RUNNING if any(health or ready for health, ready, _ in answered.values()) else 0
 
 
 def since(process: dict[str, Any]) -> str:

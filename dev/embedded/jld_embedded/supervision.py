@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EX_CONFIG, EX_UNAVAILABLE
-from .services import VENV, Service
+from .service import VENV, Service
 from .state import State
 
 CONFIG = """\

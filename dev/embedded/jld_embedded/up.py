@@ -13,10 +13,12 @@ from pathlib import Path
 import yaml
 
 from . import ports, processes, supervision
+from .certificates import fingerprint
 from .errors import BadSettingError, ServiceError, SignalError, StateError
 from .lines import readable
 from .readiness import obstacle
-from .services import Service, Stack
+from .service import Service
+from .services import Stack
 from .settings import CHECKOUT, Settings
 from .state import State
 
@@ -45,6 +47,7 @@ def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
             stack = Stack(settings, state, run, user)
             services = stack.services()
             check_ports(stack, services)
+            stack.prepare()
             watch = Watch(state, run, services)
             supervision.configure(state, run, services)
             changed = supervision.update(run)
@@ -57,7 +60,7 @@ def up(settings: Settings, state: State, user: Mapping[str, str]) -> None:
 
 def check_ports(stack: Stack, services: Iterable[Service]) -> None:
     """Refuse to start or to change anything while somebody else has a port that a service needs."""
-    ports.check({stack.ports[name] for name in ("api", *(service.name for service in services))}, stack.state.root)
+    ports.check(stack.used_ports(services), stack.state.root)
 
 
 def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
@@ -70,6 +73,7 @@ def start(settings: Settings, state: State, user: Mapping[str, str]) -> Stack:
             stack = Stack(settings, state, run, user)
             services = stack.services()
             check_ports(stack, services)
+            stack.prepare()
             supervision.configure(state, run, services)
             watch = Watch(state, run, services, signals)
             watch.supervisor = supervision.start(state, stack.environment((), {}))
@@ -157,7 +161,7 @@ class Watch:
                 raise SignalError(self.signals[0])
             self.check()
             for name, service in list(self.waiting.items()):
-                if why := obstacle(service):
+                if why := obstacle(service.ready):
                     obstacles[name] = why
                     continue
                 del self.waiting[name]
@@ -207,6 +211,9 @@ def say(text: str) -> None:
 def summary(stack: Stack) -> None:
     """Tell where to go, who can sign in, and what this is not."""
     say(f"\nopen {stack.public_url}\n")
+    if stack.has_nginx:
+        certificate = stack.state.certificates / "nginx.pem"
+        say(f"its certificate was made for this checkout; SHA-256 fingerprint\n  {fingerprint(certificate)}")
     if stack.standin:
         say("sign in at the stand-in GitHub as")
         for line in people(stack.user):
@@ -214,9 +221,20 @@ def summary(stack: Stack) -> None:
     else:
         say(f"sign in at {stack.user.get('GITHUB_URL') or 'https://github.com'}")
     say(f"state in {stack.state.root}; see also make status, make logs, make down")
-    if os.geteuid() != 0:
-        say(f"not started by root: every lab runs as you (uid {os.geteuid()}), with no separation between members")
+    for line in less(stack):
+        say(f"less than all: {line}")
     say("for a machine of your own: whoever uses it reaches all ports, and labs are not kept from them")
+
+
+def less(stack: Stack) -> Iterator[str]:
+    """Say what this stack does without, and what brings it."""
+    remedy = "make up as root without NO_APT" if shutil.which("apt-get") else "the distribution's package"
+    if not stack.has_nginx:
+        yield f"nginx is not on this machine, so there is no TLS: plain HTTP on the loopback ({remedy} brings it)"
+    if not stack.has_broker:
+        yield (f"RabbitMQ is not on this machine, so events go to the file {stack.state.events} ({remedy} brings it)")
+    if os.geteuid() != 0:
+        yield f"not started by root: every lab runs as you (uid {os.geteuid()}), with no separation between members"
 
 
 def people(user: Mapping[str, str]) -> list[str]:

@@ -7,8 +7,10 @@ import json
 import os
 import sys
 
+from jld_embedded import machine
 from jld_embedded.__main__ import main
-from jld_embedded.services import VENV, Service, Stack
+from jld_embedded.service import VENV, Probe, Service
+from jld_embedded.services import Stack
 
 SERVE = """
 import http.server, os, signal, subprocess, sys
@@ -31,11 +33,14 @@ def services(stack: Stack) -> list[Service]:
             name=name,
             argv=(str(VENV / "bin/python"), "-c", SERVE.format(first=first, port=stack.ports[name])),
             environment=stack.environment((), {}),
-            ready=(stack.ports[name], "/"),
+            health=Probe(stack.ports[name]),
+            ready=Probe(stack.ports[name], "/"),
+            metrics=Probe(stack.ports[name], "/metrics"),
         )
         for name, first in json.loads(os.environ["FAKE_SERVICES"]).items()
     ]
 
 
+machine.find = lambda program: None  # noqa: ARG005  # as on a machine without nginx and RabbitMQ
 Stack.services = services  # type: ignore[method-assign,assignment]  # what this file is for
 sys.exit(main())

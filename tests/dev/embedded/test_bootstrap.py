@@ -55,8 +55,8 @@ class Checkout:
         self.root = root
         for file in (
             *("requirements-dev.txt", "dev/requirements-node.txt", "hub/proxy/package-lock.json"),
-            *("lab/requirements-stack.txt", "lab/pyproject.toml"),
-            *(f"{component}/pyproject.toml" for component in bootstrap.EDITABLE),
+            "lab/requirements-stack.txt",
+            *(f"{component}/pyproject.toml" for component in (*bootstrap.EDITABLE, *bootstrap.COPIED)),
         ):
             self.write(file, "")
         self.write("lab/jld_lab/stack.py", STACK)
@@ -100,7 +100,6 @@ class Checkout:
         words = {
             "pip sync": "packages",
             "--editable": "components",
-            "./lab": "lab",
             "stack": "stack",
             "npm ci": "proxy",
         }
@@ -117,9 +116,9 @@ def checkout(folder: Path) -> Checkout:
 def test_each_step_is_done_once(checkout: Checkout) -> None:
     """The first run does every step, with a line for each; the second does nothing, says nothing, and is quick."""
     output = checkout.run()
-    assert checkout.calls() == ["packages", "components", "lab", "stack", "proxy"]
+    assert checkout.calls() == ["packages", "components", "stack", "proxy"]
     assert [line.split(" ...")[0] for line in output.splitlines()] == [
-        *("Python packages", "components", "lab", "LSST stack", "proxy"),
+        *("Python packages", "components", "LSST stack", "proxy"),
     ]
     begun = time.monotonic()
     assert checkout.run() == ""
@@ -130,10 +129,10 @@ def test_each_step_is_done_once(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("file", "steps"),
     [
-        ("requirements-dev.txt", ["packages", "components", "lab"]),
+        ("requirements-dev.txt", ["packages", "components"]),
         ("hub/pyproject.toml", ["components"]),
-        ("lab/jld_lab/settings.py", ["lab"]),
-        ("lab/requirements-stack.txt", ["lab", "stack"]),
+        ("lab/jld_lab/settings.py", ["components"]),
+        ("lab/requirements-stack.txt", ["components", "stack"]),
         ("hub/proxy/package-lock.json", ["proxy"]),
     ],
 )

@@ -4,12 +4,22 @@ import json
 from pathlib import Path
 
 import pytest
-from jld_embedded.services import Service, Stack
+from jld_embedded.service import Service
+from jld_embedded.services import PORTS, Stack
 from jld_embedded.settings import Settings
 from jld_embedded.state import State
 
 STATE = State(Path("/state"))
 RUN = Path("/tmp/run")
+EVERY = {"github", "fileserver", "keepalive", "proxy", "hub", "nginx", "filebeat", "logstash", "broker"}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Let nginx and RabbitMQ be there, whatever this machine has."""
+    programs = {"nginx": Path("/usr/sbin/nginx"), "rabbitmq-server": Path("/usr/sbin/rabbitmq-server")}
+    monkeypatch.setattr("jld_embedded.machine.find", programs.get)
+    return programs
 
 
 def table(**user: str) -> dict[str, Service]:
@@ -21,10 +31,11 @@ def test_no_service_gets_the_variables_of_another() -> None:
     """Beside the basics, the variables of two services have no name in common."""
     basics = {"LANG", "PATH", "JLD_STATE"}
     names = {name: set(service.environment) - basics for name, service in table().items()}
-    assert set(names) == {"github", "fileserver", "keepalive", "proxy", "hub"}
+    shared = {"SHIPPER_NAME"}
+    assert set(names) == EVERY
     for one, its in names.items():
         for other, others in names.items():
-            assert one == other or not its & others
+            assert one == other or not (its & others) - shared
 
 
 def test_every_service_is_marked() -> None:
@@ -56,25 +67,66 @@ def test_users_secret_gives_way_to_the_stacks_file() -> None:
 
 
 def test_ports_follow_from_the_base() -> None:
-    """Proxy, its API, hub, stand-in, file server and keepalive take six ports from the base on."""
+    """Each service takes its ports from the base on, in the order of the table, and its peers are told them."""
     services = table()
-    assert services["hub"].environment["HUB_PROXY_API_URL"] == "http://127.0.0.1:9001"
-    assert services["hub"].environment["HUB_CONNECT_URL"] == "http://127.0.0.1:9002"
-    assert services["github"].environment["STANDIN_PUBLIC_URL"] == "http://localhost:9003"
-    assert services["hub"].environment["GITHUB_URL"] == "http://localhost:9003"
-    assert services["fileserver"].environment["FILESERVER_PORT"] == "9004"
-    assert services["keepalive"].environment["KEEPALIVE_PORT"] == "9005"
+    environment = {name: service.environment for name, service in services.items()}
+    assert environment["hub"]["HUB_PROXY_API_URL"] == "http://127.0.0.1:9001"
+    assert environment["hub"]["HUB_CONNECT_URL"] == "http://127.0.0.1:9002"
+    assert environment["github"]["STANDIN_PUBLIC_URL"] == "http://localhost:9003"
+    assert environment["hub"]["GITHUB_URL"] == "http://localhost:9003"
+    assert environment["fileserver"]["FILESERVER_PORT"] == "9004"
+    assert environment["keepalive"]["KEEPALIVE_PORT"] == "9005"
+    assert (
+        environment["filebeat"]["FILEBEAT_COLLECTOR_PORT"] == environment["logstash"]["LOGSTASH_BEATS_PORT"] == "9008"
+    )
+    assert environment["logstash"]["RABBITMQ_TARGET_PORT"] == environment["broker"]["BROKER_PORT"] == "9010"
+    assert environment["nginx"]["NGINX_UPSTREAM"] == "127.0.0.1:9000"
     assert "9000" in services["proxy"].argv
+
+
+def test_every_port_is_checked_before_the_start() -> None:
+    """All ports of all services are among those that must be free, and no other."""
+    stack = Stack(Settings(port=9000, https_port=9443), STATE, RUN, {})
+    assert stack.used_ports(stack.services()) == {*range(9000, 9000 + len(PORTS)), 9443}
+    assert stack.used_ports([stack.proxy()]) == {9000, 9001, 9014}
 
 
 def test_only_the_loopback_is_listened_on() -> None:
     """Every address to listen on is 127.0.0.1."""
+    listening = [
+        *("HUB_HOST", "STANDIN_HOST", "FILESERVER_HOST", "KEEPALIVE_HOST", "NGINX_HOST", "NGINX_LISTEN"),
+        *("FILEBEAT_HOST", "LOGSTASH_HOST", "BROKER_HOST"),
+    ]
     services = table()
-    for name in ("hub", "github", "fileserver", "keepalive"):
-        hosts = [value for variable, value in services[name].environment.items() if variable.endswith("_HOST")]
-        assert hosts == ["127.0.0.1"]
+    told = {name: value for part in services.values() for name, value in part.environment.items() if name in listening}
+    assert told == dict.fromkeys(listening, "127.0.0.1")
     argv = services["proxy"].argv
-    assert [argv[argv.index(option) + 1] for option in ("--ip", "--api-ip")] == ["127.0.0.1"] * 2
+    assert [argv[argv.index(option) + 1] for option in ("--ip", "--api-ip", "--metrics-ip")] == ["127.0.0.1"] * 3
+
+
+def test_browsers_come_over_tls() -> None:
+    """With nginx the hub's address is nginx's, and no browser is told to use TLS for every port of localhost."""
+    services = table()
+    assert services["hub"].environment["OAUTH_CALLBACK_URL"] == "https://localhost:8443/hub/oauth_callback"
+    assert services["nginx"].environment["NGINX_HSTS_MAX_AGE"] == "0"
+
+
+def test_without_nginx(machine: dict[str, Path]) -> None:
+    """Without nginx the hub's address is the proxy's, in plain HTTP."""
+    del machine["nginx"]
+    services = table()
+    assert "nginx" not in services
+    assert services["hub"].environment["OAUTH_CALLBACK_URL"] == "http://localhost:9000/hub/oauth_callback"
+
+
+def test_without_rabbitmq(machine: dict[str, Path]) -> None:
+    """Without RabbitMQ the collector writes to a file, and is told of no broker."""
+    del machine["rabbitmq-server"]
+    services = table()
+    assert "broker" not in services
+    environment = services["logstash"].environment
+    assert environment["LOGSTASH_EVENTS_FILE"] == "/state/events.log"
+    assert not [name for name in environment if name.startswith("RABBITMQ_")]
 
 
 def test_real_github_takes_the_stand_ins_place() -> None:

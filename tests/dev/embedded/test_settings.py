@@ -30,12 +30,12 @@ def test_environment_wins_over_the_file(env_file: Path, monkeypatch: pytest.Monk
     assert user["GITHUB_ORGANIZATION_WHITELIST"] == ""
 
 
-@pytest.mark.parametrize("value", ["0", "65531", "many", "-1"])
+@pytest.mark.parametrize("value", ["0", "65521", "many", "-1"])
 @pytest.mark.usefixtures("env_file")
 def test_bad_port_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that cannot be one ends the start with the variable, the value and what would be right."""
     monkeypatch.setenv("EMBEDDED_PORT", value)
-    with pytest.raises(BadSettingError, match=f"^EMBEDDED_PORT={value}: a number from 1 to 65530$") as error:
+    with pytest.raises(BadSettingError, match=f"^EMBEDDED_PORT={value}: a number from 1 to 65520$") as error:
         settings.load()
     assert error.value.status == 78
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -245,12 +246,18 @@ def test_callers_variables_do_not_leak(running: Commands) -> None:
         }
 
 
-def test_logs_follow_services(running: Commands) -> None:
-    """What services have written and still write is shown, with the service's name."""
+def test_logs_follow_the_collectors_file(running: Commands) -> None:
+    """Without a broker, make logs shows an event as soon as the collector has written it to its file."""
     with running.begin("logs", PLAIN, "--service", "hub") as process:
         assert process.stdout
-        assert "hub  serving\n" in iter(process.stdout.readline, "")
-        with (running.state / "log/hub.log").open("a") as log:
-            log.write('{"@timestamp": "now", "level": "INFO", "message": "hello"}\n')
-        assert "hub  now INFO hello\n" in iter(process.stdout.readline, "")
-        process.send_signal(signal.SIGINT)
+        event = {
+            "@timestamp": datetime.now(UTC).isoformat(),
+            "message": "serving",
+            "log": {"file": {"path": "/hub.log"}},
+        }
+        with (running.state / "events.log").open("a") as file:
+            file.write(f"{json.dumps(event)}\n")
+        line = process.stdout.readline()
+        process.terminate()
+    assert line.startswith("hub")
+    assert line.endswith("serving\n")

@@ -1,0 +1,118 @@
+"""Events as they arrive: at the broker, or in the file that the collector writes where there is none."""
+
+import contextlib
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError
+
+from .service import HOST
+from .state import State
+
+QUEUE = "logs"
+
+PAUSE = 0.2
+"""Seconds between two looks, at a file or for a broker that is away; nobody reads faster."""
+
+PREFETCH = 1000
+"""Events that the broker may send ahead."""
+
+Event = Mapping[str, Any]
+
+
+def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], None]) -> Iterator[Event]:
+    """Give events from the broker's queue, for ever; over restarts of the broker too.
+
+    The queue is a stream: reading takes nothing away, and each event has an offset to go on from
+    (RabbitMQ's guide on streams).
+
+    Args:
+        state: the stack's state folder, which has the password and the authority of the broker's certificate.
+        port: the broker's port.
+        begin: how far back to begin; somewhat older events may come too.
+        away: told once, with the reason, each time the broker is lost.
+    """
+    context = ssl.create_default_context(cafile=str(state.certificates / "authority.pem"))
+    parameters = pika.ConnectionParameters(
+        host=HOST,
+        port=port,
+        credentials=pika.PlainCredentials("reader", state.secret("reader_password").read_text()),
+        ssl_options=pika.SSLOptions(context, "localhost"),
+    )
+    offset: datetime | int = begin
+    told = False
+    while True:
+        try:
+            with pika.BlockingConnection(parameters) as connection:
+                for following, event in messages(connection.channel(), offset):
+                    offset, told = following, False
+                    yield event
+        except (AMQPError, OSError) as error:
+            if not told:
+                away(str(error) or type(error).__name__)
+            told = True
+            time.sleep(PAUSE)
+
+
+def messages(channel: BlockingChannel, begin: datetime | int) -> Iterator[tuple[int, Event]]:
+    """Give the events of the queue, each with the offset of the one after it."""
+    channel.basic_qos(prefetch_count=PREFETCH)
+    for method, properties, body in channel.consume(QUEUE, arguments={"x-stream-offset": begin}):
+        yield properties.headers["x-stream-offset"] + 1, json.loads(body)
+        channel.basic_ack(method.delivery_tag)
+
+
+def from_file(path: Path) -> Iterator[Event]:
+    """Give events from the collector's file, for ever, over rotations."""
+    with contextlib.closing(Tail(path)) as tail:
+        while True:
+            for line in tail.read():
+                yield json.loads(line)
+            time.sleep(PAUSE)
+
+
+class Tail:
+    """A file that is written line by line: what is added to it, over rotations."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: IO[str] | None = None
+        self.rest = ""
+
+    def read(self) -> Iterator[str]:
+        """Take the whole lines that were added since the last call; go over to the new file after a rotation."""
+        while True:
+            if self.file is None:
+                try:
+                    self.file = self.path.open(errors="replace")
+                except FileNotFoundError:
+                    return
+            for part in self.file:
+                line = self.rest + part
+                self.rest = "" if line.endswith("\n") else line
+                if not self.rest:
+                    yield line.rstrip("\n")
+            if not self.rotated(self.file):
+                return
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.file:
+            self.file.close()
+            self.file = None
+
+    def rotated(self, file: IO[str]) -> bool:
+        """Whether the path is another file by now, or the file was cut."""
+        try:
+            entry = self.path.stat()
+        except FileNotFoundError:
+            return True
+        return entry.st_ino != Path(f"/proc/self/fd/{file.fileno()}").stat().st_ino or entry.st_size < file.tell()
