@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from jld_filebeat import lines
 
@@ -160,6 +161,19 @@ def test_very_long_line(events: Any) -> None:
     assert ["flags" in event["log"] for event in shipped] == [False, True, False]
     assert shipped[1]["log"]["flags"] == ["truncated"]
     assert shipped[2]["log"]["offset"] == 3 * size + 2
+
+
+@pytest.mark.parametrize("unit", [b"\0", b'"', b"\xff", "😀".encode()])
+def test_long_line_that_grows_as_json(events: Any, unit: bytes) -> None:
+    """A line whose JSON would be much longer than itself is cut so that the event stays below what brokers take."""
+    content = unit * (10 * 2**20 // len(unit))
+    (event,) = events("plain", content + b"\n")
+    message = event["message"]
+    assert message == content.decode(errors="replace")[: len(message)]
+    is_cut = len(message) < len(content.decode(errors="replace"))
+    assert event["log"].get("flags") == (["truncated"] if is_cut else None)
+    size = len(orjson.dumps(event))
+    assert 10 * 2**20 < size < 13 * 2**20
 
 
 @pytest.mark.usefixtures("impatient")
