@@ -8,10 +8,13 @@ from typing import Any, NamedTuple, get_args
 
 import jld_broker.settings
 import jld_embedded.settings
+import jld_filebeat.settings
 import jld_fileserver.settings
 import jld_github.settings
 import jld_hub.settings
 import jld_lab.settings
+import jld_logstash.settings
+import jld_nginx.settings
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -87,6 +90,9 @@ COMPONENTS = (
             "`jld_fileserver keepalive` writes to the share and says so.": jld_fileserver.settings.KeepaliveSettings,
         },
     ),
+    Component("filebeat", {"The shipper of log lines.": jld_filebeat.settings.Settings}),
+    Component("logstash", {"The collector, which publishes to RabbitMQ.": jld_logstash.settings.Settings}),
+    Component("nginx", {"TLS termination in front of the proxy.": jld_nginx.settings.Settings}),
     Component("dev/github", {"The stand-in for GitHub, for development and tests.": jld_github.settings.Settings}),
     Component("dev/broker", {"RabbitMQ for development and tests.": jld_broker.settings.Settings}),
     Component("dev/embedded", {"The stack of processes that `make up` starts.": jld_embedded.settings.Settings}),

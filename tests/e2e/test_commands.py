@@ -25,7 +25,7 @@ def test_second_up_finds_all_running(stack: Stack) -> None:
 def test_status_shows_each_part(stack: Stack) -> None:
     """`make status` lists each part with its state."""
     output = stack.make("status")
-    for part in ("github", "fileserver", "keepalive", "proxy", "hub"):
+    for part in ("github", "fileserver", "keepalive", "proxy", "hub", "nginx", "filebeat", "logstash", "broker"):
         assert part in output
 
 
@@ -39,7 +39,11 @@ def test_only_the_loopback_is_bound(stack: Stack) -> None:
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == "0A" and f"socket:[{words[9]}]" in ours:
-                assert words[1].startswith("0100007F:"), line
+                assert words[1].startswith(LOOPBACK), line
+
+
+LOOPBACK = ("0100007F:", "00000000000000000000000001000000:")
+"""127.0.0.1 and ::1, as /proc/net/tcp and tcp6 have them."""
 
 
 @pytest.mark.parametrize(

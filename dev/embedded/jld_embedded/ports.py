@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import BusyPortError
 from .lines import printable
-from .processes import PROC, environment
+from .processes import PROC, environment, members
 from .service import HOST, MARKER
 
 
@@ -35,7 +35,7 @@ def check(ports: Iterable[int], ours: Path) -> None:
                 if error.errno != errno.EADDRINUSE:
                     raise
                 pid = listener(port)
-                if pid is None or environment(pid).get(MARKER) != str(ours):
+                if pid is None or pid not in members(ours):
                     raise BusyPortError(f"port {port} is in use {owner(pid)}, or set EMBEDDED_PORT") from None
 
 

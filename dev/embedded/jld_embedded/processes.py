@@ -74,6 +74,13 @@ def descendants(of: Iterable[Process], table: dict[int, Process]) -> set[Process
     return found
 
 
+def members(state: Path) -> set[int]:
+    """List the ids of the processes of a stack: those with its mark, and those below, who may have dropped it."""
+    table = snapshot()
+    roots = marked(state, table)
+    return {process.pid for process in roots | descendants(roots, table)}
+
+
 def callers(table: dict[int, Process]) -> set[Process]:
     """Find this process and those above it, which must see the end of it."""
     found: set[Process] = set()
