@@ -1,5 +1,7 @@
 """What can go wrong, one class each."""
 
+import os
+
 
 class BadSettingError(Exception):
     """A setting that cannot be used.
@@ -18,6 +20,22 @@ class BadSettingError(Exception):
 
 class InUseError(BadSettingError):
     """A port or a folder that somebody else has now; the setting itself may be right."""
+
+
+class BusyPortError(InUseError):
+    """A port that cannot be listened on.
+
+    Args:
+        variable: name of the environment variable.
+        host: address to listen on.
+        port: its value.
+        error: what the system said.
+    """
+
+    def __init__(self, variable: str, host: str, port: int, error: OSError) -> None:
+        # Python's own text repeats the address; a name that does not resolve has no errno of the system's.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        super().__init__(variable, str(port), f"should be a free port of {host} ({reason})")
 
 
 class ProtocolError(Exception):

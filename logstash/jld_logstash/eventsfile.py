@@ -20,8 +20,6 @@ SIZE_LIMIT = 64 * 2**20
 GROUP_LIMIT = 4 * 2**20
 """Bytes of events that are written together."""
 
-_sayings = Sayings(logging.getLogger(__name__))
-
 
 class EventsFile:
     """The file and the thread that writes to it.
@@ -36,6 +34,7 @@ class EventsFile:
     """
 
     def __init__(self, path: Path, spool: Spool, metrics: Metrics) -> None:
+        self._sayings = Sayings(logging.getLogger(__name__))
         self._path = path
         self._backlog = Backlog(spool)
         self._metrics = metrics
@@ -89,11 +88,11 @@ class EventsFile:
         except OSError as error:
             self._backlog.retry(group)
             self._is_failing = True
-            _sayings.warning(f"events stay in the spool: {self._path}: {error.strerror}")
+            self._sayings.warning(f"events stay in the spool: {self._path}: {error.strerror}")
             return False
         if self._is_failing and group:
             self._is_failing = False
-            _sayings.info("events are written again")
+            self._sayings.info("events are written again")
         self._backlog.confirm(group)
         self._metrics.published.inc(len(group))
         self._metrics.confirmed.inc(len(group))

@@ -18,7 +18,6 @@ STABLE_SECONDS = 30
 """A connection that held for this long makes the next time to wait a short one."""
 
 _log = logging.getLogger(__name__)
-_sayings = Sayings(_log)
 
 
 class Publisher:
@@ -32,6 +31,7 @@ class Publisher:
     """
 
     def __init__(self, settings: Settings, certificates: Certificates | None, spool: Spool, metrics: Metrics) -> None:
+        self._sayings = Sayings(_log)
         self._settings = settings
         self._certificates = certificates
         self._backlog = Backlog(spool)
@@ -116,7 +116,7 @@ class Publisher:
     def _report(self, trouble: str | None) -> None:
         """Say what has changed."""
         if trouble and trouble != self._trouble:
-            _sayings.warning(f"events stay in the spool: {trouble}")
+            self._sayings.warning(f"events stay in the spool: {trouble}")
         elif self._trouble and not trouble:
-            _sayings.info("events reach the broker")
+            self._sayings.info("events reach the broker")
         self._trouble = trouble

@@ -4,6 +4,7 @@ A segment's name has the position of its first byte, and a random part, so that 
 once was at the same position.
 """
 
+import contextlib
 import logging
 import os
 import secrets
@@ -181,13 +182,11 @@ class Segments:
         After a failed fsync the kernel takes the data for written, though they are not, so the next write goes into
         another file. What cannot be taken back are records, whole or torn, that nobody was told to be safe.
         """
-        try:
+        with contextlib.suppress(OSError):
             if active.size:
                 os.ftruncate(self._file, active.size)
             else:
                 active.path.unlink()
-        except OSError as error:
-            _log.warning("the spool keeps an unfinished write: %s", error.strerror)
         self.close()
 
     def close(self) -> None:

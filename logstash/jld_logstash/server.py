@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from .connection import Connection, SlowError
-from .errors import InUseError, ProtocolError
+from .errors import BusyPortError, ProtocolError
 from .intake import Intake
 from .log import Sayings
 from .metrics import Metrics
@@ -27,7 +27,6 @@ RETRY_SECONDS = 1
 """Time until connections are taken again after the system refused one, mostly for want of descriptors."""
 
 _log = logging.getLogger(__name__)
-_sayings = Sayings(_log)
 
 
 class Server:
@@ -40,6 +39,7 @@ class Server:
     """
 
     def __init__(self, certificates: Certificates, intake: Intake, metrics: Metrics) -> None:
+        self._sayings = Sayings(_log)
         self._certificates = certificates
         self._intake = intake
         self._metrics = metrics
@@ -59,14 +59,13 @@ class Server:
             The port.
 
         Raises:
-            InUseError: the port is busy, or the address is not this machine's.
+            BusyPortError: the port is busy, or the address is not this machine's.
         """
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
-            right = f"should be a free port of {host} ({error.strerror})"
-            raise InUseError("LOGSTASH_BEATS_PORT", str(port), right) from error
+            raise BusyPortError("LOGSTASH_BEATS_PORT", host, port, error) from error
         listener.setblocking(False)  # noqa: FBT003 the socket's own way
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener))
@@ -97,7 +96,7 @@ class Server:
             try:
                 accepted, address = await loop.sock_accept(listener)
             except OSError as error:
-                _sayings.warning(f"shippers cannot connect: {error.strerror}")
+                self._sayings.warning(f"shippers cannot connect: {error.strerror}")
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if len(self._serving) >= CONNECTION_LIMIT:
@@ -130,7 +129,7 @@ class Server:
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         name = _name(writer.get_extra_info("peercert"))
-        _sayings.info(f"shipper {name} is connected", peer=peer)
+        self._sayings.info(f"shipper {name} is connected", peer=peer)
         connection = Connection(reader, writer, self._intake, self._metrics)
         self._connections.add(connection)
         self._metrics.connections.inc()
@@ -149,11 +148,11 @@ class Server:
             writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-        _sayings.info(f"shipper {name} is gone", peer=peer)
+        self._sayings.info(f"shipper {name} is gone", peer=peer)
 
     def _refuse(self, kind: str, reason: str, peer: str) -> None:
         self._metrics.refused.labels(kind).inc()
-        _sayings.warning(f"a shipper is refused: {reason}", peer=peer)
+        self._sayings.warning(f"a shipper is refused: {reason}", peer=peer)
 
 
 def _name(certificate: dict[str, Any]) -> str:

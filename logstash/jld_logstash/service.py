@@ -1,12 +1,11 @@
 """The HTTP side: health and metrics."""
 
 import logging
-import os
 
 import prometheus_client
 from aiohttp import http_exceptions, web
 
-from .errors import InUseError
+from .errors import BusyPortError
 from .metrics import Metrics
 from .sink import Sink
 from .spool import Spool
@@ -42,16 +41,14 @@ class Service:
             The port.
 
         Raises:
-            InUseError: the port is busy, or the address is not this machine's.
+            BusyPortError: the port is busy, or the address is not this machine's.
         """
         logging.getLogger("aiohttp.server").addFilter(_is_ours)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
-            # The loop's own text repeats the address; a name that does not resolve has no errno of the system's.
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise InUseError("LOGSTASH_PORT", str(port), f"should be a free port of {host} ({reason})") from error
+            raise BusyPortError("LOGSTASH_PORT", host, port, error) from error
         return int(self._runner.addresses[0][1])
 
     async def close(self) -> None:

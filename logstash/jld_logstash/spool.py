@@ -27,8 +27,6 @@ CURSOR_SECONDS = 0.25
 RETRY_SECONDS = 1
 """Time between attempts to write to a disk that refuses."""
 
-_sayings = Sayings(logging.getLogger(__name__))
-
 
 class Batch:
     """Events that become safe together.
@@ -69,6 +67,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
+        self._sayings = Sayings(logging.getLogger(__name__))
         self._folder = folder
         self.limit = limit
         self._segment_size = min(SEGMENT_SIZE, limit // 8)
@@ -236,22 +235,22 @@ class Spool:
                 cursor.store(self._folder, position)
                 self._stored = position
         except OSError as error:
-            _sayings.warning(f"the spool's cursor is not stored: {error.strerror}")
+            self._sayings.warning(f"the spool's cursor is not stored: {error.strerror}")
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 return
             # Only what is removed makes room. A crash would now read from the first segment that is left: the same.
         try:
             self._segments.free(position)
         except OSError as error:
-            _sayings.warning(f"the spool's confirmed events are not removed: {error.strerror}")
+            self._sayings.warning(f"the spool's confirmed events are not removed: {error.strerror}")
         if self._segments.size < used:
             self._write_at = 0
 
     def _set_trouble(self, trouble: str | None) -> None:
         if trouble and trouble != self.trouble:
-            _sayings.warning(f"the spool takes no events, shippers have to wait: {trouble}")
+            self._sayings.warning(f"the spool takes no events, shippers have to wait: {trouble}")
         elif self.trouble and not trouble:
-            _sayings.info("the spool takes events again")
+            self._sayings.info("the spool takes events again")
         self.trouble = trouble
 
 

@@ -10,8 +10,6 @@ from .errors import BadSettingError
 from .log import Sayings
 from .settings import Settings
 
-_sayings = Sayings(logging.getLogger(__name__))
-
 
 class Certificates:
     """A context that follows its files: what connects after they changed meets the new ones.
@@ -25,6 +23,7 @@ class Certificates:
     """
 
     def __init__(self, make: Callable[[], ssl.SSLContext], *files: Path | None) -> None:
+        self._sayings = Sayings(logging.getLogger(__name__))
         self._make = make
         self._files = [file for file in files if file]
         self._state = self._look()
@@ -37,10 +36,10 @@ class Certificates:
             try:
                 self._context = self._make()
             except BadSettingError as error:
-                _sayings.warning(f"changed certificates are not used: {error}")
+                self._sayings.warning(f"changed certificates are not used: {error}")
             else:
                 self._state = state
-                _sayings.info("changed certificates are used from now on")
+                self._sayings.info("changed certificates are used from now on")
         return self._context
 
     def _look(self) -> list[tuple[int, int, int] | None]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -18,7 +19,9 @@ import httpx
 import pytest
 from broker import Broker
 from jld_embedded.certificates import Authority, Pair
-from stack import until
+from jld_logstash import records, spool
+from jld_logstash.spool import Batch, Spool
+from stack import free_ports, until
 
 
 class Certificates(NamedTuple):
@@ -54,6 +57,16 @@ class Certificates(NamedTuple):
         if shown:
             context.load_cert_chain(shown.certificate, shown.key)
         return context
+
+    @contextlib.contextmanager
+    def shipper(self, port: int, context: ssl.SSLContext | None = None) -> Iterator["Shipper"]:
+        """Connect a shipper to a port; one that shows the right certificate unless another context is given."""
+        context = context or self.context(self.client)
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            yield Shipper(connection)
 
 
 @pytest.fixture(scope="session")
@@ -133,12 +146,6 @@ class Shipper:
             return True
 
 
-@pytest.fixture(scope="session")
-def shipper_type() -> type[Shipper]:
-    """Give the class of shippers, for tests that connect them by themselves."""
-    return Shipper
-
-
 class Collector:
     """The collector as a process.
 
@@ -146,12 +153,16 @@ class Collector:
         process: the process.
         log: the file that its standard output goes to.
         certificates: for its shippers.
+        http: what asks it.
     """
 
-    def __init__(self, process: subprocess.Popen[str], log: Path, certificates: Certificates) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], log: Path, certificates: Certificates, http: httpx.Client
+    ) -> None:
         self.process = process
         self._log = log
         self._certificates = certificates
+        self._http = http
 
     def log(self) -> list[dict[str, Any]]:
         """Parse the log written so far; each line must be one JSON object."""
@@ -167,14 +178,15 @@ class Collector:
 
     def started(self) -> dict[str, Any] | None:
         """Give the line that tells the ports, None before it is there."""
-        assert self.process.poll() is None, self.process.communicate()[1]
+        if self.process.poll() is not None:
+            pytest.fail(f"the collector ended: {self.process.communicate()[1]}")
         return next((line for line in self.log() if line["message"] == "listens"), None)
 
     def get(self, path: str) -> httpx.Response:
         """Ask it."""
         line = self.started()
         assert line
-        return httpx.get(f"http://127.0.0.1:{line['port']}{path}", timeout=5)
+        return self._http.get(f"http://127.0.0.1:{line['port']}{path}")
 
     def metric(self, sample: str) -> float:
         """Give one of its figures."""
@@ -183,21 +195,12 @@ class Collector:
         return float(found[1])
 
     @contextlib.contextmanager
-    def shipper(self, shown: Pair | None = None, seconds: float = 10) -> Iterator[Shipper]:
-        """Connect a shipper.
-
-        Args:
-            shown: the certificate that it shows; the right one when there is none.
-            seconds: how long it waits for the collector.
-        """
+    def shipper(self) -> Iterator[Shipper]:
+        """Connect a shipper."""
         line = self.started()
         assert line
-        context = self._certificates.context(shown or self._certificates.client)
-        with (
-            socket.create_connection(("127.0.0.1", line["beats_port"]), timeout=seconds) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as connection,
-        ):
-            yield Shipper(connection)
+        with self._certificates.shipper(line["beats_port"]) as shipper:
+            yield shipper
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> int:
         """Send a signal, and give the exit status."""
@@ -245,9 +248,80 @@ def settings(tmp_path: Path, certificates: Certificates) -> dict[str, str]:
     }
 
 
+class Spools:
+    """One folder for spools, and what tests do with them.
+
+    Attributes:
+        folder: it is not there before the first is opened.
+    """
+
+    LIMIT = 2**30
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def open(self, limit: int = LIMIT, folder: Path | None = None) -> Iterator[Spool]:
+        """Open a spool, and close it at the end."""
+        found = Spool(folder or self.folder, limit)
+        found.start()
+        try:
+            yield found
+        finally:
+            found.close(5)
+            assert not found.is_alive
+            os.close(found._lock)
+
+    def segments(self) -> list[Path]:
+        """Give the segments in the folder, in their order."""
+        return sorted(self.folder.glob("*.segment"))
+
+    @staticmethod
+    def batch(*names: str) -> Batch:
+        """Make a batch of events, each with its name as id."""
+        data = b"".join(records.encode(name.encode(), b'{"n":"%s"}' % name.encode()) for name in names)
+        return Batch(data, len(names))
+
+    def store(self, into: Spool, *names: str) -> None:
+        """Put events into a spool and wait until they are safe."""
+        added = self.batch(*names)
+        into.append(added)
+        added.safe.result(5)
+
+    @staticmethod
+    def held(in_spool: Spool) -> list[str]:
+        """Give the names of all events that are not confirmed."""
+        return [record.id.decode() for record in in_spool.read(in_spool.position)]
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Spools:
+    """Give a folder for spools."""
+    return Spools(tmp_path / "spool")
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the spool try again soon."""
+    monkeypatch.setattr(spool, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each batch have a segment of its own."""
+    monkeypatch.setattr(spool, "SEGMENT_SIZE", 1)
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """Give one HTTP client for all: making one takes longer than a request."""
+    with httpx.Client(timeout=5) as client:
+        yield client
+
+
 @pytest.fixture
 def collect(
-    launch: Launch, settings: dict[str, str], certificates: Certificates, tmp_path: Path
+    launch: Launch, settings: dict[str, str], certificates: Certificates, http: httpx.Client, tmp_path: Path
 ) -> Callable[..., Collector]:
     """Give a function that starts the collector and waits until it listens; a setting of None is left out."""
 
@@ -255,7 +329,7 @@ def collect(
         before = len(list(tmp_path.glob("log-*")))
         merged = settings | others
         process = launch(**{name: value for name, value in merged.items() if value is not None})
-        collector = Collector(process, tmp_path / f"log-{before}", certificates)
+        collector = Collector(process, tmp_path / f"log-{before}", certificates, http)
         until("the collector listens", collector.started)
         return collector
 
@@ -272,6 +346,19 @@ def written(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
         return []
 
     return read
+
+
+@pytest.fixture
+def to_nowhere(tmp_path: Path) -> dict[str, str | None]:
+    """Give the settings with which the collector publishes to a broker that is not there."""
+    (tmp_path / "password").write_text("nobody's password")
+    return {
+        "LOGSTASH_EVENTS_FILE": None,
+        "RABBITMQ_TARGET_HOST": "127.0.0.1",
+        "RABBITMQ_TARGET_PORT": str(free_ports(1)),
+        "RABBITMQ_TARGET_USER": "nobody",
+        "RABBITMQ_TARGET_PASSWORD_FILE": str(tmp_path / "password"),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,56 @@
+"""The form of log lines, and how often the same is said."""
+
+import json
+import logging
+
+import pytest
+from jld_logstash import log
+from jld_logstash.log import Formatter, Sayings
+
+
+def line(**attributes: object) -> str:
+    """Format a record."""
+    record = logging.makeLogRecord(
+        {"name": "jld_logstash.x", "levelname": "INFO", "msg": "listens", "created": 1700000000.25, **attributes}
+    )
+    return Formatter(message_type="jld_logstash").format(record)
+
+
+def test_version_1() -> None:
+    """A line is Logstash's v1 form with what the record carries."""
+    event = json.loads(line(port=5044))
+    assert event["@version"] == "1"
+    assert event["@timestamp"] == "2023-11-14T22:13:20.250Z"
+    assert (event["message"], event["level"], event["port"]) == ("listens", "INFO", 5044)
+    assert "taskName" not in event
+
+
+def test_traceback_in_one_line() -> None:
+    """A traceback stays inside the line that it belongs to."""
+    error = RuntimeError("first\nsecond")
+    text = line(exc_info=(type(error), error, None))
+    assert "\n" not in text
+    assert "RuntimeError: first\nsecond" in json.loads(text)["stack_trace"]
+
+
+def test_same_thing_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The same is said once a minute, another thing at once, whatever signs it has."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    sayings = Sayings(logging.getLogger("test"))
+    for seconds in (0, 59, 1, 10):
+        now += seconds
+        sayings.warning("100% full", peer="x")
+        sayings.warning(f"another {now}")
+    said = [record.message for record in caplog.records]
+    assert said.count("100% full") == 2
+    assert len(said) == 6
+
+
+def test_memory_of_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many different things are said, only so many are remembered."""
+    monkeypatch.setattr(log, "REMEMBERED", 10)
+    sayings = Sayings(logging.getLogger("test"))
+    for number in range(100):
+        sayings.info(f"{number}")
+    assert len(sayings._said) <= 10
