@@ -366,6 +366,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Give a broker that all tests share: it takes seconds to start."""
     with Broker(tmp_path_factory.mktemp("broker")) as running:
         yield running
+        running.kill()  # its clean end takes seconds, and is the matter of others
 
 
 @pytest.fixture

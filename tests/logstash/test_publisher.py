@@ -1,0 +1,317 @@
+"""From the spool to a real RabbitMQ, whatever it does in between."""
+
+import contextlib
+import itertools
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pika
+import pytest
+from broker import Broker, arrivals
+from jld_logstash import tls
+from jld_logstash.broker import Backoff
+from jld_logstash.metrics import Metrics
+from jld_logstash.publisher import Publisher
+from jld_logstash.settings import Settings
+from stack import until
+
+pytestmark = pytest.mark.rabbitmq
+
+Collect = Callable[..., Any]
+Target = dict[str, str | None]
+
+HOSTS = tuple(f"test-{number}" for number in range(8))
+
+
+@pytest.fixture(scope="session")
+def hosts(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give names of new virtual hosts where both users may do all; they are made at once, as that takes time."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    definitions = tmp_path_factory.mktemp("definitions") / "definitions.json"
+    definitions.write_text(
+        json.dumps(
+            {
+                "vhosts": [{"name": host} for host in HOSTS],
+                "permissions": [
+                    {"user": user, "vhost": host, **everything} for host in HOSTS for user in ("logstash", "reader")
+                ],
+            }
+        )
+    )
+    broker.control("import_definitions", str(definitions))
+    return iter(HOSTS)
+
+
+class Host:
+    """A virtual host of the broker.
+
+    Args:
+        broker: the broker.
+        name: the host's name.
+    """
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.name = name
+        parameters = broker.parameters()
+        parameters.virtual_host = name
+        self._connection = pika.BlockingConnection(parameters)
+        self._channel = self._connection.channel()
+
+    def make_exchange(self) -> None:
+        """Make the exchange that the collector publishes to."""
+        self._channel.exchange_declare("logs", "topic", durable=True)
+
+    def make_queue(self, **arguments: object) -> None:
+        """Make a queue for all that is published."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        self._channel.queue_declare("q", durable=True, arguments=named)
+        self._channel.queue_bind("q", "logs", "#")
+
+    def take(self) -> list[tuple[Any, pika.BasicProperties, dict[str, Any]]]:
+        """Take all that is in the queue."""
+        count = self._channel.queue_declare("q", passive=True).method.message_count
+        if not count:
+            return []
+        found = list(itertools.islice(self._channel.consume("q"), count))
+        self._channel.basic_ack(found[-1][0].delivery_tag, multiple=True)
+        self._channel.cancel()
+        return [(method, properties, json.loads(body)) for method, properties, body in found]
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(pika.exceptions.AMQPError):
+            self._connection.close()
+
+
+@pytest.fixture
+def host(broker: Broker, hosts: Iterator[str]) -> Iterator[Host]:
+    """Give a virtual host that has nothing yet."""
+    made = Host(broker, next(hosts))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def to_host(to_broker: Target, host: Host) -> Target:
+    """Give the settings with which the collector publishes to that host."""
+    return to_broker | {"RABBITMQ_TARGET_VHOST": host.name}
+
+
+def events(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """Make events with ids."""
+    return [{"n": number, "event": {"id": f"id-{number}"}} for number in range(first, first + count)]
+
+
+def confirmed(collector: Any, count: int) -> None:
+    """Wait until so many events are confirmed."""
+    until("all are confirmed", lambda: collector.metric("logstash_events_confirmed_total") >= count)
+
+
+def test_published(collect: Collect, to_host: Target, host: Host) -> None:
+    """Each event is one persistent message with the routing key, its id and its time."""
+    host.make_exchange()
+    host.make_queue()
+    collector = collect(**to_host, SHIPPER_NAME="über.all")
+    with collector.shipper() as shipper:
+        shipper.ship([*events(2), {"n": "no id", "@metadata": {}}])
+    confirmed(collector, 3)
+    (first, properties, event), second, third = host.take()
+    assert (first.exchange, first.routing_key) == ("logs", "über.all")
+    assert event == {"n": 0, "event": {"id": "id-0"}, "shipper": "über.all"}
+    assert (properties.message_id, properties.delivery_mode) == ("id-0", 2)
+    assert properties.content_type == "application/json"
+    assert abs(properties.timestamp - time.time()) < 60
+    assert second[1].message_id == "id-1"
+    assert third[2] == {"n": "no id", "shipper": "über.all"}
+    assert len(third[1].message_id) > 32
+    assert collector.metric("logstash_broker_connected") == 1
+    assert collector.metric("logstash_events_published_total") == 3
+    assert collector.end() == 0
+    assert collector.says("events reach the broker")
+
+
+def test_many(collect: Collect, to_host: Target, host: Host) -> None:
+    """Thousands of events arrive in their order, each once."""
+    host.make_exchange()
+    host.make_queue()
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        for first in range(0, 6000, 2000):
+            shipper.ship(events(2000, first))
+    confirmed(collector, 6000)
+    assert collector.metric("logstash_events_published_total") == 6000
+    until("the spool is empty", lambda: collector.metric("logstash_spool_events") == 0)
+    assert [event["n"] for _, _, event in host.take()] == list(range(6000))
+
+
+def test_missing_exchange(collect: Collect, to_host: Target, host: Host) -> None:
+    """Without the exchange events stay in the spool, which is said; once it is there they arrive."""
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        shipper.ship(events(10))
+    until("it says what is missing", lambda: collector.says("NOT_FOUND - no exchange 'logs' in vhost"))
+    assert collector.metric("logstash_broker_unroutable") == 1
+    assert collector.metric("logstash_spool_events") == 10
+    assert collector.get("/readyz").status_code == 200
+    host.make_exchange()
+    host.make_queue()
+    confirmed(collector, 10)
+    assert [event["n"] for _, _, event in host.take()] == list(range(10))
+    assert collector.metric("logstash_broker_unroutable") == 0
+    assert collector.metric("logstash_broker_reconnects_total") == 0
+
+
+def test_unroutable(collect: Collect, to_host: Target, host: Host) -> None:
+    """Without a queue events come back and stay in the spool, which is said once; with one they arrive once each."""
+    host.make_exchange()
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        shipper.ship(events(500))
+    until("some came back", lambda: collector.metric("logstash_events_returned_total") > 2)
+    (said,) = (message for message in collector.messages() if "unroutable" in message)
+    assert said.endswith("no queue is bound to the exchange logs for the routing key jupyterlabdemo")
+    assert collector.metric("logstash_broker_unroutable") == 1
+    assert collector.metric("logstash_events_confirmed_total") == 0
+    assert collector.metric("logstash_spool_events") == 500
+    host.make_queue()
+    confirmed(collector, 500)
+    assert sorted(event["n"] for _, _, event in host.take()) == list(range(500))
+    assert collector.metric("logstash_spool_events") == 0
+
+
+def test_refused(collect: Collect, to_host: Target, host: Host) -> None:
+    """What the broker refuses with a nack is sent again until it takes it."""
+    host.make_exchange()
+    host.make_queue(x_max_length=5, x_overflow="reject-publish")
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        shipper.ship(events(20))
+    until("some are refused", lambda: collector.metric("logstash_events_nacked_total") > 1)
+    assert collector.says("events stay in the spool: the broker refuses events: it sent a nack")
+    found: set[int] = set()
+
+    def drained() -> bool:
+        found.update(event["n"] for _, _, event in host.take())
+        return len(found) == 20
+
+    until("all have arrived", drained)
+    until("the spool is empty", lambda: collector.metric("logstash_spool_events") == 0)
+
+
+def test_id_without_id_is_stable(collect: Collect, to_host: Target, host: Host) -> None:
+    """An event without an id has the same one each time that it is sent, after a crash too."""
+    host.make_exchange()
+    host.make_queue(x_max_length=1, x_overflow="reject-publish")
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        shipper.ship([{"n": number} for number in range(3)])
+    until("the first is in the queue", lambda: collector.metric("logstash_events_confirmed_total") == 1)
+    # Before the cursor is stored or after: both must do.
+    collector.end(signal.SIGKILL)
+    again = collect(**to_host)
+    seen: dict[int, set[str]] = {}
+
+    def drained() -> bool:
+        for _, properties, event in host.take():
+            seen.setdefault(event["n"], set()).add(properties.message_id)
+        return not again.metric("logstash_spool_events")
+
+    until("the spool is empty", drained)
+    drained()
+    assert set(seen) == {0, 1, 2}
+    assert len(set(itertools.chain(*seen.values()))) == 3
+
+
+def test_wrong_login(collect: Collect, to_broker: Target) -> None:
+    """A wrong password, virtual host or authority is said without the password, and is no matter of readiness."""
+    wrong: list[tuple[Target, str]] = [
+        ({"RABBITMQ_TARGET_PASSWORD_FILE": None, "RABBITMQ_TARGET_PASSWORD": "hopeless"}, "ACCESS_REFUSED"),
+        ({"RABBITMQ_TARGET_VHOST": "nowhere"}, "vhost nowhere not found"),
+        ({"RABBITMQ_TARGET_CA_FILE": None}, "unable to get local issuer certificate"),
+        (
+            {"RABBITMQ_TARGET_HOST": "127.0.0.1", "RABBITMQ_TARGET_TLS": "false", "RABBITMQ_TARGET_CA_FILE": None},
+            "away",
+        ),
+    ]
+    for changes, reason in wrong:
+        collector = collect(**to_broker | changes)
+        until("it says why", lambda: collector.says(reason))  # noqa: B023 used at once
+        assert collector.get("/readyz").status_code == 200
+        assert collector.metric("logstash_broker_connected") == 0
+        assert collector.end() == 0
+        assert "hopeless" not in str(collector.log())
+        assert [line for line in collector.log() if "stack_trace" in line] == []
+
+
+def test_end_waits_for_confirms(collect: Collect, to_host: Target, host: Host) -> None:
+    """SIGTERM lets what was sent be confirmed, so that the next start sends only what was not sent."""
+    host.make_exchange()
+    host.make_queue()
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        for first in range(0, 4000, 2000):
+            shipper.ship(events(2000, first))
+        assert collector.end() == 0
+    again = collect(**to_host)
+    until("the spool is empty", lambda: again.metric("logstash_spool_events") == 0)
+    assert [event["n"] for _, _, event in host.take()] == list(range(4000))
+
+
+def test_blocked(collect: Collect, to_host: Target, host: Host, broker: Broker) -> None:
+    """While the broker is out of memory it is sent nothing more, which is said; later all of it arrives."""
+    host.make_exchange()
+    host.make_queue()
+    collector = collect(**to_host)
+    with collector.shipper() as shipper:
+        shipper.ship(events(1))
+        confirmed(collector, 1)
+        broker.control("set_vm_memory_high_watermark", "0")
+        try:
+            shipper.ship(events(1, 1))
+            until("it is told so", lambda: collector.metric("logstash_broker_blocked") == 1)
+            shipper.ship(events(100, 2))
+            assert collector.metric("logstash_events_published_total") == 2
+        finally:
+            broker.control("set_vm_memory_high_watermark", "0.4")
+    confirmed(collector, 102)
+    assert collector.says("events stay in the spool: the broker takes nothing: low on memory")
+    assert collector.metric("logstash_broker_blocked") == 0
+    assert {event["n"] for _, _, event in host.take()} == set(range(102))
+
+
+@pytest.fixture
+def typed(settings: dict[str, str], to_broker: Target, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Give the settings for the shared broker, for a publisher in this process."""
+    for name, value in (settings | to_broker).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def test_killed(
+    typed: Settings, broker: Broker, spools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the broker is killed and comes back, the spool takes events, and all of them arrive."""
+    monkeypatch.setattr(Backoff, "LAST_SECONDS", 0.5)
+    with spools.open() as spool, arrivals(broker.parameters()) as arrived:
+        metrics = Metrics(spool)
+        publisher = Publisher(typed, tls.for_broker(typed), spool, metrics)
+        spool.on_safe = publisher.wake
+        publisher.start()
+        stored = [f"{number}" for number in range(2200)]
+        spools.store(spool, *stored[:2000])
+        broker.kill()
+        spools.store(spool, *stored[2000:2100])
+        until("it is seen", lambda: not metrics.broker_connected._value.get() and publisher._trouble)
+        broker.start()
+        spools.store(spool, *stored[2100:])
+        until("all have arrived", lambda: {event["n"] for event in arrived.events} == set(stored))
+        until("the spool is empty", lambda: spool.events == 0)
+        publisher.stop(3)
+        assert not publisher.is_alive
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert all("the broker localhost is away: " in warning for warning in warnings)
+    assert 1 <= len(warnings) <= 3
