@@ -16,6 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the look at all events of the run come last."""
+    items.sort(key=lambda item: item.name == "test_no_secret_of_the_run_is_in_an_event")
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Start the system once for all tests."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,9 @@ import pika.exceptions
 from jld_embedded.certificates import Authority
 from pika.adapters.blocking_connection import BlockingChannel
 from stack import free_ports, until
+
+# A broker that is away is what some tests are about; pika says so in dozens of lines an attempt.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 

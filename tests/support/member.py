@@ -18,6 +18,10 @@ IMAGE = "lsstsqre/jld-lab-py3:0.1.0"
 """An image of the menu that stack.py sets."""
 
 
+SECRETS: set[str] = set()
+"""Tokens and cookies of all members of the run: what no log may ever hold."""
+
+
 class _Forms(HTMLParser):
     """Collects each form's action and its hidden fields."""
 
@@ -106,6 +110,7 @@ class Member:
             json={"note": "test"},
         )
         answer.raise_for_status()
+        SECRETS.add(answer.json()["token"])
         return str(answer.json()["token"])
 
     def user(self) -> Any:
@@ -118,8 +123,13 @@ class Member:
         """Return the value that JupyterHub wants beside the cookie of a path."""
         return next(c.value or "" for c in self.web.cookies.jar if c.name == "_xsrf" and c.path == path)
 
+    def note_secrets(self) -> None:
+        """Note the cookies of the browser among the secrets."""
+        SECRETS.update(cookie.value for cookie in self.web.cookies.jar if cookie.value)
+
     def leave(self) -> None:
         """Stop the lab if there is one, and close the browser."""
+        self.note_secrets()
         if self.started:
             self.stop_lab()
         self.web.close()

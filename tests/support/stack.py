@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pika
 import psutil
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 PORTS = 15
 """Ports that a stack counts from EMBEDDED_PORT."""
+
+BROKER = 10
+"""Which of them is the broker's."""
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -128,7 +132,8 @@ class EmbeddedStack:
 
     def pid(self, part: str) -> int:
         """Return the process id of a part, as supervisord knows it."""
-        for line in self.make("status").splitlines():
+        self.is_ready()  # what is not ready is listed too
+        for line in self.output.splitlines():
             words = line.split()
             if words and words[0] == part:
                 return next(int(word) for word in words[1:] if word.isdigit())
@@ -176,6 +181,23 @@ class EmbeddedStack:
         key = x509.load_pem_x509_certificate(pem).public_key()
         form = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return base64.b64encode(hashlib.sha256(form).digest()).decode()
+
+    def is_ready(self) -> bool:
+        """Tell whether every part is ready, as `make status` says."""
+        try:
+            return bool(self.make("status"))
+        except CommandError:
+            return False
+
+    def broker(self) -> pika.ConnectionParameters:
+        """Say how to read the events that have arrived."""
+        context = ssl.create_default_context(cafile=str(self.state / "secrets/certificates/authority.pem"))
+        return pika.ConnectionParameters(
+            host="127.0.0.1",
+            port=self.port + BROKER,
+            credentials=pika.PlainCredentials("reader", (self.state / "secrets/reader_password").read_text()),
+            ssl_options=pika.SSLOptions(context, "localhost"),
+        )
 
     def hub_is_ready(self) -> bool:
         """Tell whether the hub answers through the proxy."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,9 @@ from pika.exceptions import AMQPError
 
 from .service import HOST
 from .state import State
+
+# `away` is told in a line what pika would tell in dozens.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 QUEUE = "logs"
 
