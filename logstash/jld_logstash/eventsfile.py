@@ -9,7 +9,7 @@ from pathlib import Path
 from .backlog import Backlog
 from .cursor import sync_folder
 from .errors import BadSettingError
-from .log import Sayings
+from .log import Trouble
 from .metrics import Metrics
 from .records import Record
 from .spool import RETRY_SECONDS, Spool
@@ -34,13 +34,12 @@ class EventsFile:
     """
 
     def __init__(self, path: Path, spool: Spool, metrics: Metrics) -> None:
-        self._sayings = Sayings(logging.getLogger(__name__))
+        self._trouble = Trouble(logging.getLogger(__name__), "events stay in the spool", "events are written again")
         self._path = path
         self._backlog = Backlog(spool)
         self._metrics = metrics
         self._wake = threading.Event()
         self._is_over = False
-        self._is_failing = False
         self._thread = threading.Thread(target=self._run, name="events file", daemon=True)
         try:
             _mend(path)
@@ -75,7 +74,7 @@ class EventsFile:
         while not self._is_over:
             while self._write_group():
                 pass
-            self._wake.wait(RETRY_SECONDS if self._is_failing else None)
+            self._wake.wait(RETRY_SECONDS if self._trouble.reason else None)
             self._wake.clear()
 
     def _write_group(self) -> bool:
@@ -87,12 +86,10 @@ class EventsFile:
                 _append(self._path, b"".join([record.event + b"\n" for record in group]))
         except OSError as error:
             self._backlog.retry(group)
-            self._is_failing = True
-            self._sayings.warning(f"events stay in the spool: {self._path}: {error.strerror}")
+            self._trouble.set(f"{self._path}: {error.strerror}")
             return False
-        if self._is_failing and group:
-            self._is_failing = False
-            self._sayings.info("events are written again")
+        if group:
+            self._trouble.set(None)
         self._backlog.confirm(group)
         self._metrics.published.inc(len(group))
         self._metrics.confirmed.inc(len(group))

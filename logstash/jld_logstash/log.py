@@ -3,6 +3,7 @@
 import datetime as dt
 import logging
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -51,18 +52,50 @@ class Sayings:
         """Say that something is as it should be."""
         self._say(logging.INFO, text, extra)
 
-    def warning(self, text: str, **extra: object) -> None:
-        """Say that something is not as it should be."""
-        self._say(logging.WARNING, text, extra)
+    def warning(self, text: str, **extra: object) -> bool:
+        """Say that something is not as it should be, and tell whether it was said."""
+        return self._say(logging.WARNING, text, extra)
 
-    def _say(self, level: int, text: str, extra: dict[str, object]) -> None:
+    def _say(self, level: int, text: str, extra: dict[str, object]) -> bool:
         now = time.monotonic()
         if now - self._said.get(text, -QUIET_SECONDS) < QUIET_SECONDS:
-            return
+            return False
         if len(self._said) >= REMEMBERED:
             self._said.clear()
         self._said[text] = now
         self._log.log(level, "%s", text, extra=extra)
+        return True
+
+
+class Trouble:
+    """What is wrong with one thing, said when it changes: the same at most once a minute, its end whenever it was said.
+
+    Args:
+        log: where it is said.
+        begin: said before the reason.
+        end: said when nothing is wrong any more.
+
+    Attributes:
+        reason: what is wrong, None when nothing is.
+        is_said: whether to say the end.
+    """
+
+    def __init__(self, log: logging.Logger, begin: str, end: str) -> None:
+        self.reason: str | None = None
+        self._log = log
+        self._sayings = Sayings(log)
+        self._begin = begin
+        self._end = end
+        self.is_said = False
+
+    def set(self, reason: str | None) -> None:
+        """Take note of what is wrong now; None for nothing."""
+        if reason and reason != self.reason:
+            self.is_said |= self._sayings.warning(f"{self._begin}: {reason}")
+        elif self.is_said and not reason:
+            self._log.info(self._end)
+            self.is_said = False
+        self.reason = reason
 
 
 def start() -> None:
@@ -74,6 +107,9 @@ def start() -> None:
     # It says each step of each attempt to connect; the publisher says what became of it.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     sys.excepthook = _log_unhandled
+    threading.excepthook = lambda failure: _log_unhandled(
+        failure.exc_type, failure.exc_value or failure.exc_type(), failure.exc_traceback
+    )
 
 
 def _log_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ import pika
 
 from . import broker
 from .backlog import Backlog
-from .log import Sayings
+from .log import Trouble
 from .metrics import Metrics
 from .settings import Settings
 from .spool import Spool
@@ -31,7 +31,6 @@ class Publisher:
     """
 
     def __init__(self, settings: Settings, certificates: Certificates | None, spool: Spool, metrics: Metrics) -> None:
-        self._sayings = Sayings(_log)
         self._settings = settings
         self._certificates = certificates
         self._backlog = Backlog(spool)
@@ -39,7 +38,8 @@ class Publisher:
         self._backoff = broker.Backoff()
         self._session: broker.Session | None = None
         self._stopping = threading.Event()
-        self._trouble: str | None = "not connected yet"
+        self._trouble = Trouble(_log, "events stay in the spool", "events reach the broker")
+        self._trouble.is_said = True  # the first success is worth a line
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class Publisher:
                 trouble = "an unexpected error"
             if self._stopping.is_set():
                 return
-            self._report(f"the broker {self._settings.rabbitmq_target_host} is away: {trouble}")
+            self._trouble.set(f"the broker {self._settings.rabbitmq_target_host} is away: {trouble}")
             if time.monotonic() - begin > STABLE_SECONDS:
                 self._backoff.reset()
             self._stopping.wait(self._backoff.seconds())
@@ -91,7 +91,7 @@ class Publisher:
             self._metrics,
             key=self._settings.shipper_name,
             backoff=self._backoff,
-            report=self._report,
+            report=self._trouble.set,
         )
         try:
             # Whoever stops this either was seen here or sees the session.
@@ -112,11 +112,3 @@ class Publisher:
             blocked_connection_timeout=broker.BLOCKED_SECONDS,
             client_properties={"connection_name": "jld_logstash"},
         )
-
-    def _report(self, trouble: str | None) -> None:
-        """Say what has changed."""
-        if trouble and trouble != self._trouble:
-            self._sayings.warning(f"events stay in the spool: {trouble}")
-        elif self._trouble and not trouble:
-            self._sayings.info("events reach the broker")
-        self._trouble = trouble

@@ -7,6 +7,7 @@ once was at the same position.
 import contextlib
 import logging
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from .cursor import sync_folder
 
 _log = logging.getLogger(__name__)
 
-_SUFFIX = ".segment"
+_NAME = re.compile(r"\d{20}-[0-9a-f]{32}\.segment")
 
 
 class Segment:
@@ -90,7 +91,8 @@ class Segments:
         Raises:
             OSError: anything the file system refuses.
         """
-        found = [Segment(path, path.stat().st_size) for path in self._folder.glob(f"*{_SUFFIX}")]
+        paths = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+        found = [Segment(path, path.stat().st_size) for path in paths]
         self._all = sorted(found, key=lambda segment: segment.begin)
         self._position = max([confirmed, *(segment.end for segment in found)])
         self.free(confirmed)
@@ -164,7 +166,7 @@ class Segments:
             active.size = self._position - active.begin
 
     def _open(self) -> Segment:
-        path = self._folder / f"{self._position:020d}-{secrets.token_hex(16)}{_SUFFIX}"
+        path = self._folder / f"{self._position:020d}-{secrets.token_hex(16)}.segment"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._active = Segment(path, 0)
         return self._active

@@ -17,7 +17,7 @@ CONNECTION_LIMIT = 1000
 
 HANDSHAKE_SECONDS = 10
 
-SHUTDOWN_SECONDS = 2
+SHUTDOWN_SECONDS = 0.5
 """How long a shipper's part of the end of TLS is waited for."""
 
 BACKLOG = 128
@@ -99,6 +99,7 @@ class Server:
                 self._sayings.warning(f"shippers cannot connect: {error.strerror}")
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a shipper's machine may just vanish
             if len(self._serving) >= CONNECTION_LIMIT:
                 self._refuse("too-many", f"there are {CONNECTION_LIMIT} already", address[0])
                 accepted.close()

@@ -24,7 +24,7 @@ class Service:
         self._metrics = metrics
         self._spool = spool
         self._sink = sink
-        app = web.Application(client_max_size=0)
+        app = web.Application()
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._show)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import cursor
 from .errors import BadSettingError, InUseError
-from .log import Sayings
+from .log import Sayings, Trouble
 from .records import Record
 from .segments import Segments
 
@@ -26,6 +26,9 @@ CURSOR_SECONDS = 0.25
 
 RETRY_SECONDS = 1
 """Time between attempts to write to a disk that refuses."""
+
+HANGING_SECONDS = 10
+"""A disk that takes longer for one write does not answer."""
 
 
 class Batch:
@@ -63,11 +66,11 @@ class Spool:
         on_safe: called by the spool's thread when there is more to read.
         on_write: called by the spool's thread with the seconds that it took to make some batches safe.
         events: number of events that are safe and not confirmed.
-        trouble: why nothing can be written now, None when it can.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self._sayings = Sayings(logging.getLogger(__name__))
+        log = logging.getLogger(__name__)
+        self._sayings = Sayings(log)
         self._folder = folder
         self.limit = limit
         self._segment_size = min(SEGMENT_SIZE, limit // 8)
@@ -81,7 +84,8 @@ class Spool:
             raise BadSettingError("LOGSTASH_SPOOL_DIR", str(folder), right) from error
         self.on_safe: Callable[[], None] = lambda: None
         self.on_write: Callable[[float], None] = lambda _: None
-        self.trouble: str | None = None
+        self._trouble = Trouble(log, "the spool takes no events, shippers have to wait", "the spool takes events again")
+        self._writing_since: float | None = None
         self._batches: collections.deque[Batch] = collections.deque()
         self._change = threading.Condition()
         self._write_at = 0.0
@@ -110,6 +114,14 @@ class Spool:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written now, None when it can."""
+        since = self._writing_since
+        if since is not None and time.monotonic() - since > HANGING_SECONDS:
+            return "the disk does not answer"
+        return self._trouble.reason
 
     @property
     def position(self) -> int:
@@ -161,15 +173,15 @@ class Spool:
                 group = self._take()
             if group:
                 self._write(group)
-            elif self.trouble and not self._batches:
+            elif self._trouble.reason and not self._batches:
                 self._look()
-            is_over = self._is_closing and (not group or self.trouble is not None)
+            is_over = self._is_closing and (not group or self._trouble.reason is not None)
             if is_over or time.monotonic() >= self._store_at:
                 self._store()
 
     def _seconds_to_wait(self) -> float | None:
         due = []
-        if self._batches or self.trouble:
+        if self._batches or self._trouble.reason:
             due.append(self._write_at)
         if self._confirmed != self._stored:
             due.append(self._store_at)
@@ -192,26 +204,28 @@ class Spool:
         if self._batches and not group:
             self._write_at = time.monotonic() + RETRY_SECONDS
             if self.events:
-                self._set_trouble(f"it is full (LOGSTASH_SPOOL_LIMIT: {self.limit} bytes)")
+                self._trouble.set(f"it is full (LOGSTASH_SPOOL_LIMIT: {self.limit} bytes)")
             else:
                 self._segments.close()  # all of it is confirmed, so that it can be removed
                 self._store_at = 0
         return group
 
     def _write(self, group: list[Batch]) -> None:
-        begin = time.perf_counter()
+        begin = self._writing_since = time.monotonic()
         try:
             self._segments.append(b"".join([batch.data for batch in group]))
         except OSError as error:
             self._write_at = time.monotonic() + RETRY_SECONDS
             with self._change:
                 self._batches.extendleft(reversed(group))
-            self._set_trouble(error.strerror or str(error))
+            self._trouble.set(error.strerror or str(error))
             return
-        self.on_write(time.perf_counter() - begin)
+        finally:
+            self._writing_since = None
+        self.on_write(time.monotonic() - begin)
         with self._change:
             self.events += sum(batch.count for batch in group)
-        self._set_trouble(None)
+        self._trouble.set(None)
         for batch in group:
             with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
                 batch.safe.set_result(None)
@@ -223,7 +237,7 @@ class Spool:
         if self._segments.size + self._segment_size <= self.limit:
             with contextlib.suppress(OSError):
                 cursor.store(self._folder, self._confirmed)
-                self._set_trouble(None)
+                self._trouble.set(None)
 
     def _store(self) -> None:
         """Store the cursor, then remove what lies below it."""
@@ -245,13 +259,6 @@ class Spool:
             self._sayings.warning(f"the spool's confirmed events are not removed: {error.strerror}")
         if self._segments.size < used:
             self._write_at = 0
-
-    def _set_trouble(self, trouble: str | None) -> None:
-        if trouble and trouble != self.trouble:
-            self._sayings.warning(f"the spool takes no events, shippers have to wait: {trouble}")
-        elif self.trouble and not trouble:
-            self._sayings.info("the spool takes events again")
-        self.trouble = trouble
 
 
 def _lock(folder: Path) -> int:

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jld_logstash.collector import run
+from jld_logstash.errors import BadSettingError
 from stack import until
+
+BROKER = {"RABBITMQ_TARGET_HOST": "x", "RABBITMQ_TARGET_USER": "x", "RABBITMQ_TARGET_PASSWORD": "x"}
 
 Collect = Callable[..., Any]
 Launch = Callable[..., subprocess.Popen[str]]
@@ -95,29 +99,36 @@ def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None
             {"LOGSTASH_EVENTS_FILE": "/none/events"},
             "LOGSTASH_EVENTS_FILE=/none/events: should be a file that can be wr",
         ),
+        (
+            {"LOGSTASH_EVENTS_FILE": None, "RABBITMQ_TARGET_CA_FILE": "/none", **BROKER},
+            "RABBITMQ_TARGET_CA_FILE=/none: should be a file to read (No such file or directory)",
+        ),
         ({"LOGSTASH_SPOOL_DIR": "/none/spool"}, "LOGSTASH_SPOOL_DIR=/none/spool: should be a folder to keep events in"),
     ],
 )
-def test_bad_setting(
-    launch: Launch, settings: dict[str, str], certificates: Any, changes: dict[str, str | None], line: str
+async def test_bad_setting(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    certificates: Any,
+    changes: dict[str, str | None],
+    line: str,
 ) -> None:
-    """A setting that cannot be used ends the start with one line and EX_CONFIG."""
+    """A setting that cannot be used ends the start with one line that names it."""
     stranger = str(certificates.stranger.key)
-    merged = settings | {name: stranger if value == "stranger" else value for name, value in changes.items()}
-    process = launch(**{name: value for name, value in merged.items() if value is not None})
-    _, errors = process.communicate(timeout=10)
-    assert process.returncode == 78
-    assert errors.startswith(f"jld_logstash: {line.format(key=f'LOGSTASH_KEY_FILE={stranger}')}")
-    assert errors.count("\n") == 1
+    for name, value in (settings | changes).items():
+        monkeypatch.setenv(name, stranger if value == "stranger" else value or "")
+    with pytest.raises(BadSettingError) as refusal:
+        await run()
+    assert str(refusal.value).startswith(line.format(key=f"LOGSTASH_KEY_FILE={stranger}"))
+    assert "\n" not in str(refusal.value)
 
 
-def test_bad_broker_certificates(launch: Launch, settings: dict[str, str], to_nowhere: dict[str, str | None]) -> None:
-    """What is to be trusted at the broker is read at the start, with EX_CONFIG when it cannot be."""
-    merged = settings | to_nowhere | {"RABBITMQ_TARGET_CA_FILE": "/none"}
-    process = launch(**{name: value for name, value in merged.items() if value is not None})
+def test_refusal(launch: Launch, settings: dict[str, str]) -> None:
+    """A start that a setting prevents writes one line, and ends with EX_CONFIG."""
+    process = launch(**settings | {"LOGSTASH_PORT": "often"})
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 78
-    assert errors.startswith("jld_logstash: RABBITMQ_TARGET_CA_FILE=/none: should be a file to read")
+    assert errors.startswith("jld_logstash: LOGSTASH_PORT=often: should be a valid integer")
     assert errors.count("\n") == 1
 
 

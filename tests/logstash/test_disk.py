@@ -220,5 +220,7 @@ def test_hanging_disk(spools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found.close(0.1)
     assert found.is_alive
     assert not added.safe.done()
+    monkeypatch.setattr("jld_logstash.spool.HANGING_SECONDS", 0.01)
+    until("it is seen", lambda: found.trouble == "the disk does not answer")
     goes_on.set()
     until("it ends", lambda: not found.is_alive)

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import threading
 
 import pytest
 from jld_logstash import log
-from jld_logstash.log import Formatter, Sayings
+from jld_logstash.log import Formatter, Sayings, Trouble
 
 
 def line(**attributes: object) -> str:
@@ -54,3 +55,34 @@ def test_memory_of_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         sayings.info(f"{number}")
     assert len(sayings._said) <= 10
+
+
+def test_trouble(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Trouble is said when it changes, and its end when it was said: the last line tells how things are."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    trouble = Trouble(logging.getLogger("test"), "bad", "good")
+    for reason in (None, "a", "a", None, None, "a", None, "b", "a", None):
+        trouble.set(reason)
+        assert trouble.reason == reason
+    assert [record.message for record in caplog.records] == ["bad: a", "good", "bad: b", "good"]
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What ends a thread unexpectedly is a log line too."""
+    for module in ("sys.excepthook", "threading.excepthook"):
+        monkeypatch.setattr(module, None)
+    root = logging.getLogger()
+    handlers, level = root.handlers.copy(), root.level
+    try:
+        log.start()
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert event["message"] == "ends on an unexpected error"
+    assert "ZeroDivisionError" in event["stack_trace"]

@@ -130,7 +130,7 @@ def test_published(collect: Collect, to_host: Target, host: Host) -> None:
     assert collector.metric("logstash_broker_connected") == 1
     assert collector.metric("logstash_events_published_total") == 3
     assert collector.end() == 0
-    assert collector.says("events reach the broker")
+    assert collector.messages().count("events reach the broker") == 1
 
 
 def test_many(collect: Collect, to_host: Target, host: Host) -> None:
@@ -305,7 +305,7 @@ def test_killed(
         spools.store(spool, *stored[:2000])
         broker.kill()
         spools.store(spool, *stored[2000:2100])
-        until("it is seen", lambda: not metrics.broker_connected._value.get() and publisher._trouble)
+        until("it is seen", lambda: not metrics.broker_connected._value.get() and publisher._trouble.reason)
         broker.start()
         spools.store(spool, *stored[2100:])
         until("all have arrived", lambda: {event["n"] for event in arrived.events} == set(stored))
@@ -313,5 +313,6 @@ def test_killed(
         publisher.stop(3)
         assert not publisher.is_alive
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert all("the broker localhost is away: " in warning for warning in warnings)
-    assert 1 <= len(warnings) <= 3
+    assert "the broker localhost is away: " in warnings[0]
+    # Beside what is wrong when it goes, there is what is wrong while it comes: its queue is back after its port.
+    assert len(warnings) <= 5
