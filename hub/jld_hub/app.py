@@ -55,6 +55,7 @@ def configure(settings: Settings) -> Config:
     hub.hub_bind_url = f"http://{settings.hub_host}:{settings.hub_port}"
     hub.hub_connect_url = settings.hub_connect_url
     hub.public_url = f"{settings.public_url}/"
+    hub.tornado_settings = {"cookie_options": {"secure": settings.public_url.startswith("https:")}}
     hub.db_url = settings.hub_database_url
     hub.upgrade_db = True
     hub.cookie_secret = bytes.fromhex(settings.hub_cookie_secret.get_secret_value())

@@ -1,7 +1,7 @@
 """What an operator's probes ask: whether the hub turns, whether it can take work, and its figures."""
 
-from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.handlers.metrics import MetricsHandler
+from jupyterhub.handlers.pages import HealthCheckHandler
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 

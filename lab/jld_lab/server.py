@@ -47,7 +47,8 @@ def configure(settings: Settings, runtime: Path) -> Config:
     c.ServerApp.root_dir = str(settings.home)
     c.ServerApp.kernel_spec_manager_class = kernels.Kernels
     c.Application.logging_config = log.CONFIG
-    c.ServerApp.tornado_settings = {"log_function": log.log_request}
+    by_https = settings.jupyterhub_public_url.startswith("https:")
+    c.ServerApp.tornado_settings = {"log_function": log.log_request, "xsrf_cookie_kwargs": {"secure": by_https}}
     c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", str(TERMINAL)]}
     c.KernelManager.transport = "ipc"
     c.MappingKernelManager.default_kernel_name = kernels.NAME

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     user: str = Field(description="the member's login")
     jupyterhub_api_token: SecretStr = Field(description="the lab's own token for the hub's API")
     jupyterhub_service_url: str = Field(description="address to listen on, as JupyterHub gives it")
+    jupyterhub_public_url: str = Field("", description="the lab as browsers reach it, as JupyterHub gives it")
     lab_announce_url: str | None = Field(
         None, description="where the lab says that it listens; when unset it does not say so"
     )

@@ -112,3 +112,10 @@ def test_down_leaves_no_process() -> None:
         assert not own.processes()
     finally:
         own.down()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/hub/metrics"])
+def test_metrics_of_the_hub_are_not_for_everybody(stack: Stack, alice: Member, path: str) -> None:
+    """The hub's metrics, which browsers reach through the proxy, are refused to strangers and members."""
+    assert stack.get(path).status_code == 403
+    assert alice.web.get(f"{stack.url}{path}").status_code == 403

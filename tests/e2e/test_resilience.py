@@ -34,6 +34,19 @@ def test_lab_stays_reachable_after_the_proxy_was_killed(stack: Stack, lab: Lab) 
     until("the lab answers through the new proxy", lambda: lab.api("GET", "status"), seconds=40)
 
 
+def test_kernel_outlives_nginx(stack: Stack, lab: Lab) -> None:
+    """The TLS end is killed with -9: it comes back, and the kernel has kept what it was told."""
+    with lab.kernel() as kernel:
+        kernel.run("kept = 'still there'")
+        nginx = stack.pid("nginx")
+        os.kill(nginx, signal.SIGKILL)
+        until("another nginx", lambda: stack.pid("nginx") != nginx)
+        until("the site is back", stack.hub_is_ready)
+        (here,) = [one["id"] for one in lab.api("GET", "kernels")]
+        with lab.join(here) as again:
+            assert again.run("kept") == "'still there'"
+
+
 def test_stopped_lab_leaves_no_process(stack: Stack, visit: Visit) -> None:
     """Stopping a lab ends its server and its kernels."""
     bob = visit("bob")

@@ -173,10 +173,16 @@ class Lab:
         """Start a kernel, and end it afterwards."""
         kernel = self.api("POST", "kernels", json={"name": name})["id"]
         try:
-            with self._socket(f"api/kernels/{kernel}/channels") as channels:
-                yield Kernel(channels)
+            with self.join(kernel) as joined:
+                yield joined
         finally:
             self.api("DELETE", f"kernels/{kernel}")
+
+    @contextmanager
+    def join(self, kernel: str) -> Iterator["Kernel"]:
+        """Speak to a kernel that runs."""
+        with self._socket(f"api/kernels/{kernel}/channels") as channels:
+            yield Kernel(channels)
 
     def terminal(self, command: str) -> str:
         """Run a command in a terminal and return what it printed."""

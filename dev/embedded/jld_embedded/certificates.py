@@ -82,7 +82,7 @@ class Authority:
                 raise TypeError(f"{self.pair.key}: not a key that this made")
             key = ec.generate_private_key(ec.SECP256R1())
             builder = (
-                _leaf(name, [name, *hosts], key, INNER_DAYS)
+                _leaf(name, dict.fromkeys([name, *hosts]), key, INNER_DAYS)
                 .issuer_name(issuer.subject)
                 .add_extension(
                     x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
@@ -92,13 +92,18 @@ class Authority:
         return pair
 
 
-def self_signed(folder: Path, name: str, hosts: Iterable[str] = LOOPBACK) -> Pair:
-    """Give a certificate that vouches for itself; make it where it is missing or ends soon."""
+def self_signed(folder: Path, name: str) -> Pair:
+    """Give a certificate for this machine that vouches for itself; make it where it is missing or ends soon.
+
+    Args:
+        folder: where it is.
+        name: what its files are called.
+    """
     pair = _pair(folder, name)
     if not _holds(pair):
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        _write(pair, _leaf(name, hosts, key, DAYS).issuer_name(subject).sign(key, hashes.SHA256()), key)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK[0])])
+        _write(pair, _leaf(LOOPBACK[0], LOOPBACK, key, DAYS).issuer_name(subject).sign(key, hashes.SHA256()), key)
     return pair
 
 
