@@ -25,6 +25,9 @@ DOCUMENT = ROOT / "docs/configuration.md"
 
 NO_DEFAULT = "\N{EN DASH}"
 
+BYTES = (jld_hub.settings.Bytes, jld_logstash.settings.Bytes)
+"""Types of settings that are written with units."""
+
 INTRODUCTION = f"""\
 # Configuration
 
@@ -130,7 +133,9 @@ def written(value: object, field: FieldInfo) -> str:
             text = ""
         case Path() if value.is_relative_to(ROOT):
             text = value.relative_to(ROOT).as_posix()
-        case int() if get_args(jld_hub.settings.Bytes)[1] in field.metadata:
+        case bool():
+            text = str(value).lower()
+        case int() if any(get_args(unit)[1] in field.metadata for unit in BYTES):
             text = size(value)
         case float():
             text = f"{value:g}"

@@ -3,9 +3,13 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jld_embedded.services import Stack
+from jld_embedded.settings import Settings
+from jld_embedded.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,3 +52,11 @@ def modules(texts: dict[str, str]) -> dict[str, ast.Module]:
 def messages() -> list[str]:
     """Read the message of every commit, with its author and committer."""
     return git("log", "-z", "--format=%h %an <%ae> %cn <%ce>%n%B").split("\0")
+
+
+@pytest.fixture
+def make_stack(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stack]:
+    """Describe embedded stacks, on a machine that has nginx and RabbitMQ; arguments are what a user has set."""
+    monkeypatch.setattr("jld_embedded.machine.find", Path)
+    state = State(Path("/state"))
+    return lambda **user: Stack(Settings(port=40000, https_port=50443), state, Path("/sockets"), user)

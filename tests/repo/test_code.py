@@ -16,12 +16,15 @@ FOLDERS = tuple(f"{component.folder}/" for component in COMPONENTS)
 READERS = {
     "dev/broker/jld_broker/__main__.py": "finds RabbitMQ on PATH, and hands it the environment that its script needs",
     "dev/bootstrap.py": "runs before anything is installed: finds a Python on PATH, and hands tools their environment",
+    "dev/distribution.py": "runs before there are settings: NO_APT forbids it, and PATH has what need not be installed",
 }
 
 LONG: dict[str, str] = {}
 """Files of over 400 lines, with the reason."""
 
-PORTS_ELSEWHERE: dict[str, str] = {}
+PORTS_ELSEWHERE = {
+    "nginx/jld_nginx/upstream.py": "shows in a docstring what an address of the proxy looks like",
+}
 """Files that repeat a default port, with the reason."""
 
 

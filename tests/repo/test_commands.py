@@ -16,6 +16,7 @@ VERBS = {"up", "down", "status", "logs", "test", "test-%", "e2e", "e2e-browser",
 """What the project promises."""
 
 WITHOUT_TEXT = {
+    "distribution": "a step of `make up`; by itself it would leave programs that nothing runs",
     "ready": "a step of other verbs, of no use by itself",
 }
 

@@ -1,8 +1,11 @@
 """Settings are told the same way in the classes, the READMEs, .env.example and docs/configuration.md."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from jld_embedded.services import Stack
 
 from dev.configuration import COMPONENTS, DOCUMENT, ROOT, Component, Variable, document
 
@@ -12,16 +15,19 @@ EXAMPLE = ROOT / ".env.example"
 
 NOT_IN_EXAMPLE = {
     "EMBEDDED_ENV_FILE": "says where the file is that .env.example becomes",
+    "LOGSTASH_EVENTS_FILE": "the stack sets it where there is no broker, and the collector refuses it beside one",
 }
 
-OTHER_DEFAULTS = {
-    # Without an address of its own, `make up` has the stand-in and the hub agree on the stand-in's default.
-    "OAUTH_CALLBACK_URL": "STANDIN_CALLBACK_URL",
+NOT_IN_ENVIRONMENT = {
+    "GITHUB_CLIENT_SECRET": "`make up` puts it into a file, so that it is in no environment",
 }
 
 NO_DEFAULTS = {
     "STANDIN_MEMBERS_FILE": "shows the form; naming the file inside the package would invite to edit it",
 }
+
+
+MakeStack = Callable[..., Stack]
 
 
 def settable(component: Component) -> dict[str, Variable]:
@@ -107,25 +113,54 @@ def test_readme_tells_the_defaults(component: Component) -> None:
     assert wrong == [], f"{readme}: the class has other defaults"
 
 
-def test_example_names_what_a_user_may_set() -> None:
-    """.env.example has every variable of the users' interface and of the embedded stack once, and none unknown."""
+def reaches(name: str, make_stack: MakeStack) -> bool:
+    """Whether what a user of the embedded stack sets comes to a service that reads it."""
+    readers = {f"jld_{Path(part.folder).name}" for part in COMPONENTS if name in settable(part)}
+    for others in ({}, {"GITHUB_CLIENT_ID": "own-application"}):
+        for service in make_stack(**(others | {name: "/what/a/user/sets"})).services():
+            told = service.environment.get(name, "")
+            if readers.intersection(service.argv) and told.endswith("/what/a/user/sets"):
+                return True
+    return False
+
+
+def test_example_names_what_a_user_may_set(make_stack: MakeStack) -> None:
+    """.env.example has once each variable that comes to a service, and those of the stack itself, and no other."""
     listed = [name for _, name, _ in example_lines()]
-    by_folder = {component.folder: component for component in COMPONENTS}
-    users = [variable.name for variable in by_folder["hub"].variables() if not variable.name.startswith("HUB_")]
-    stack = [variable.name for variable in by_folder["dev/embedded"].variables()]
-    known = {name for component in COMPONENTS for name in settable(component)}
-    assert {*users, *stack} - {*listed, *NOT_IN_EXAMPLE} == set(), ".env.example lacks these"
-    assert set(listed) - known == set(), "no settings class has these names of .env.example"
+    known = {name: variable for component in COMPONENTS for name, variable in settable(component).items()}
+    stack = {name for name in known if name.startswith("EMBEDDED_")}
+    expected = {name for name in known if reaches(name, make_stack)} | stack | set(NOT_IN_ENVIRONMENT)
+    assert set(NOT_IN_EXAMPLE) - expected == set(), "these reach no service: remove them from NOT_IN_EXAMPLE"
+    assert expected - {*listed, *NOT_IN_EXAMPLE} == set(), ".env.example lacks these"
+    assert set(listed) - expected == set(), "these of .env.example are set in vain"
     assert sorted(set(listed)) == sorted(listed), ".env.example has a name twice"
 
 
-def test_example_shows_the_defaults() -> None:
+def test_example_has_the_users_interface() -> None:
+    """.env.example has every variable that has no component's prefix, but those of a broker elsewhere and of a lab."""
+    listed = {name for _, name, _ in example_lines()}
+    prefixes = ("HUB_", "FILESERVER_", "KEEPALIVE_", "FILEBEAT_", "LOGSTASH_", "NGINX_")
+    known = {
+        variable.name
+        for part in COMPONENTS
+        for variable in part.variables()
+        if not part.folder.startswith("dev/") and part.folder != "lab" and not variable.name.startswith(prefixes)
+    }
+    of_a_broker = {name for name in known if name.startswith("RABBITMQ_TARGET_")}
+    assert known - of_a_broker - listed == set(), ".env.example lacks these"
+
+
+def test_example_shows_the_defaults(make_stack: MakeStack) -> None:
     """What .env.example shows commented out is the default; what it sets is another value."""
     known = {name: variable for component in COMPONENTS for name, variable in settable(component).items()}
+    # Without an address of the user's, the stack has the hub and the stand-in agree on its own.
+    stack = make_stack()
+    callback = stack.callback_url.replace(str(stack.ports["https"]), known["EMBEDDED_HTTPS_PORT"].default or "")
     wrong = []
     for is_set, name, value in example_lines():
-        variable = known[OTHER_DEFAULTS.get(name, name)]
+        variable = known[name]
         default = "" if name.endswith("_FILE") and variable.secret else variable.default or ""
+        default = callback if name == "OAUTH_CALLBACK_URL" else default
         if name not in NO_DEFAULTS and is_set == (value == default):
             wrong.append(f"{name}={value}: the default is {default!r}")
     assert wrong == [], ".env.example: set what differs from the default, show the rest commented out"
@@ -143,17 +178,47 @@ def test_example_explains_each_line() -> None:
 
 
 def test_defaults_of_addresses_agree() -> None:
-    """An address that one component expects another at has that one's own default port."""
+    """An address or port that one component expects another at is that one's own default."""
     defaults = {variable.name: variable.default or "" for part in COMPONENTS for variable in part.variables()}
     addresses = {
         "HUB_CONNECT_URL": "HUB_PORT",
         "HUB_FILESERVER_URL": "FILESERVER_PORT",
         "STANDIN_PUBLIC_URL": "STANDIN_PORT",
         "STANDIN_CALLBACK_URL": "EMBEDDED_PORT",
+        "EMBEDDED_HTTPS_PORT": "NGINX_HTTPS_PORT",
+        # The proxy has no settings of its own: its port is the one that the stack, too, counts from.
+        "NGINX_UPSTREAM": "EMBEDDED_PORT",
+        "FILEBEAT_COLLECTOR_PORT": "LOGSTASH_BEATS_PORT",
+        "RABBITMQ_TARGET_PORT": "BROKER_PORT",
     }
     wrong = [
         f"{address}={defaults[address]} but {port}={defaults[port]}"
         for address, port in addresses.items()
-        if re.findall(r":(\d+)", defaults[address]) != [defaults[port]]
+        if re.findall(r"(?<=:)\d+|^\d+$", defaults[address]) != [defaults[port]]
     ]
     assert wrong == []
+
+
+def test_default_hosts_are_names_of_parts(make_stack: MakeStack) -> None:
+    """A host in a default is the name of the part that is meant, as folder, service and DNS name are one name."""
+    defaults = {variable.name: variable.default or "" for part in COMPONENTS for variable in part.variables()}
+    hosts = {name: host for name, value in defaults.items() for host in re.findall(r"([a-z]+):\d+", value)}
+    hosts |= {name: value for name, value in defaults.items() if re.fullmatch(r"[A-Z_]+_HOST", name)}
+    parts = {service.name for service in make_stack().services()}
+    meant = {name: host for name, host in hosts.items() if host and not re.fullmatch(r"localhost|0\.0\.0\.0", host)}
+    assert {"NGINX_UPSTREAM", "HUB_FILESERVER_URL", "FILEBEAT_COLLECTOR_HOST"} <= set(meant)
+    assert {name: host for name, host in meant.items() if host not in parts} == {}
+
+
+def test_services_have_the_names_of_their_components(make_stack: MakeStack) -> None:
+    """A service of the stack is called like its component's folder; a second program of one has a name of its own."""
+    packages = {f"jld_{Path(part.folder).name}": Path(part.folder).name for part in COMPONENTS}
+    names = {
+        service.name: packages[argument]
+        for service in make_stack().services()
+        for argument in service.argv
+        if argument in packages
+    }
+    assert names.pop("keepalive") == "fileserver"
+    assert {"hub", "filebeat", "logstash", "nginx", "broker"} <= set(names)
+    assert {name: folder for name, folder in names.items() if name != folder} == {}
