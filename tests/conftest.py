@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+# At the end, so that no folder of the checkout hides a package.
+sys.path.append(str(Path(__file__).parents[1]))
 
 SEARCHED = f"{os.environ['PATH']}:/usr/sbin"
 """Where programs of the distribution are; an ordinary user's PATH leaves /usr/sbin out."""

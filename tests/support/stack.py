@@ -67,6 +67,7 @@ class EmbeddedStack:
         tls: What they trust.
         state: The state folder.
         output: What the last `make` printed.
+        command: How `make` is run.
     """
 
     def __init__(self, **settings: str) -> None:
@@ -77,6 +78,7 @@ class EmbeddedStack:
         self.url = ""
         self.tls = ssl.create_default_context()
         self.output = ""
+        self.command = ["make", "--no-print-directory"]
         # The stack's settings are this test's alone, whatever the developer has set for his own.
         own = ("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -98,7 +100,7 @@ class EmbeddedStack:
             CommandError: It failed; the text is its output.
         """
         done = subprocess.run(
-            ["make", "--no-print-directory", *words],
+            [*self.command, *words],
             cwd=CHECKOUT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +31,7 @@ PREFETCH = 1000
 Event = Mapping[str, Any]
 
 
-def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], None]) -> Iterator[Event]:
+def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], None]) -> Generator[Event, None, None]:
     """Give events from the broker's queue, for ever; over restarts of the broker too.
 
     The queue is a stream: reading takes nothing away, and each event has an offset to go on from
@@ -73,7 +73,7 @@ def messages(channel: BlockingChannel, begin: datetime | int) -> Iterator[tuple[
         channel.basic_ack(method.delivery_tag)
 
 
-def from_file(path: Path) -> Iterator[Event]:
+def from_file(path: Path) -> Generator[Event, None, None]:
     """Give events from the collector's file, for ever, over rotations."""
     with contextlib.closing(Tail(path)) as tail:
         while True:

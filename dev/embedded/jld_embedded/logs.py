@@ -1,7 +1,8 @@
 """`make logs`: follow the events of all services and labs as they arrive at their destination."""
 
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,17 +33,18 @@ def logs(state: State, stack: Stack, service: str | None, member: str | None) ->
         raise EmbeddedError(f"service={service}: one of {', '.join(sorted(names))}")
     width = max(map(len, names))
     begin = datetime.now(UTC) - BACK
-    for event in arrivals(state, stack, begin):
-        origin, owner = whence(event)
-        line = str(event.get("message", ""))
-        if service not in (None, origin) or member not in (None, owner, *line.replace('"', " ").split()):
-            continue
-        if moment(event) >= begin:
-            sys.stdout.write(f"{origin:{width}}  {readable(line, owner, str(event.get('@timestamp', '')))}\n")
-            sys.stdout.flush()
+    with contextlib.closing(arrivals(state, stack, begin)) as events:
+        for event in events:
+            origin, owner = whence(event)
+            line = str(event.get("message", ""))
+            if service not in (None, origin) or member not in (None, owner, *line.replace('"', " ").split()):
+                continue
+            if moment(event) >= begin:
+                sys.stdout.write(f"{origin:{width}}  {readable(line, owner, str(event.get('@timestamp', '')))}\n")
+                sys.stdout.flush()
 
 
-def arrivals(state: State, stack: Stack, begin: datetime) -> Iterator[Event]:
+def arrivals(state: State, stack: Stack, begin: datetime) -> Generator[Event, None, None]:
     """Take the events from the broker, or from the file of a collector that has none."""
     if not stack.has_broker:
         return from_file(state.events)
