@@ -245,17 +245,19 @@ async def test_gone_while_it_waits(listening: Listening, connected: Connected, m
     """What a shipper that is gone was never told to be safe takes no memory."""
     monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.02)
     goes_on = threading.Event()
-    monkeypatch.setattr(os, "fsync", lambda _: goes_on.wait(10))
+    monkeypatch.setattr(os, "fsync", lambda _: goes_on.wait(60))
 
     def ship() -> None:
         for _ in range(3):
             with connected(listening.port) as shipper:
                 shipper.send_window([{}])
                 assert shipper.frame() == 0
-        until("nothing of it is left", lambda: listening.server._intake._size == 0)
-        goes_on.set()
+        until("nothing of it is left", lambda: listening.server._intake._size == 0, seconds=5)
 
-    await asyncio.to_thread(ship)
+    try:
+        await asyncio.to_thread(ship)
+    finally:
+        goes_on.set()
 
 
 async def test_end(listening: Listening, connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
