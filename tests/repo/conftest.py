@@ -2,7 +2,6 @@
 
 import ast
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from jld_embedded.settings import Settings
 from jld_embedded.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# For dev.configuration, a program that is in no package; last, so that no folder can shadow a library.
-sys.path.append(str(ROOT))
 
 
 def git(*arguments: str) -> str:
