@@ -40,7 +40,9 @@ class Metrics:
             "logstash_broker_blocked", "1 while the broker takes nothing for want of memory or disk.", registry=registry
         )
         self.broker_unroutable = Gauge(
-            "logstash_broker_unroutable", "1 while exchange or queue are missing at the broker.", registry=registry
+            "logstash_broker_unroutable",
+            "1 while exchange, queue or the right to write are missing at the broker.",
+            registry=registry,
         )
         self.broker_reconnects = Counter(
             "logstash_broker_reconnects", "Attempts to connect to the broker after the first.", registry=registry

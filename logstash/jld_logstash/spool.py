@@ -65,7 +65,7 @@ class Spool:
         limit: bytes that the segments may take.
         on_safe: called by the spool's thread when there is more to read.
         on_write: called by the spool's thread with the seconds that it took to make some batches safe.
-        events: number of events that are safe and not confirmed.
+        events: number of events that are not confirmed, those included that are just being written.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -212,19 +212,21 @@ class Spool:
 
     def _write(self, group: list[Batch]) -> None:
         begin = self._writing_since = time.monotonic()
+        count = sum(batch.count for batch in group)
+        with self._change:
+            self.events += count  # before they can be read, and so be confirmed
         try:
             self._segments.append(b"".join([batch.data for batch in group]))
         except OSError as error:
             self._write_at = time.monotonic() + RETRY_SECONDS
             with self._change:
+                self.events -= count
                 self._batches.extendleft(reversed(group))
             self._trouble.set(error.strerror or str(error))
             return
         finally:
             self._writing_since = None
         self.on_write(time.monotonic() - begin)
-        with self._change:
-            self.events += sum(batch.count for batch in group)
         self._trouble.set(None)
         for batch in group:
             with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
