@@ -27,6 +27,9 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 DENIED = 101
 """How that program answers no."""
 
+ENABLED = Path("/etc/systemd/system")
+"""Where links make systemd start units (systemd.unit(5))."""
+
 UNITS = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
 
 APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
@@ -79,8 +82,12 @@ def switch_off(packages: set[str]) -> None:
         check=True,
     )
     for file in map(Path, listed.stdout.splitlines()):
-        if str(file).startswith(UNITS) and file.suffix in {".service", ".socket", ".timer"}:
-            call(["deb-systemd-helper", "disable", file.name])
+        if str(file).startswith(UNITS):
+            # What `systemctl disable` does, which smaller machines lack; Debian's helper, which made the links, takes
+            # their absence for the administrator's will.
+            for link in ENABLED.glob("*.wants/*"):
+                if link.name == file.name:
+                    link.unlink()
         elif file.parent == Path("/etc/init.d"):
             call(["update-rc.d", file.name, "disable"])
 

@@ -91,6 +91,7 @@ class Shipper:
         """Set when the registry is behind."""
         self._urgent = asyncio.Event()
         """Set when a file waits for that."""
+        self._saving = asyncio.Lock()
         self._stop = asyncio.Event()
         self._is_scanned = False
         self._trouble: str | None = None
@@ -124,8 +125,9 @@ class Shipper:
                 async with asyncio.timeout(STOP_SECONDS):
                     await self._client.wait_idle()
         finally:
-            for task in (*tasks, end):
-                task.cancel()
+            async with self._saving:  # a write that is under way goes on in its thread, whoever is cancelled
+                for task in (*tasks, end):
+                    task.cancel()
             await asyncio.gather(*tasks, end, return_exceptions=True)
             await self._save()
             self._watch.close()
@@ -179,7 +181,11 @@ class Shipper:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _save(self) -> bool:
-        """Write the registry, and say whether that worked."""
+        """Write the registry, and say whether that worked; one at a time, as each writes the same file aside."""
+        async with self._saving:
+            return await self._write()
+
+    async def _write(self) -> bool:
         self._changed.clear()
         self._urgent.clear()
         entries, files = self._follower.entries()

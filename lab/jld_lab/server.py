@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from traitlets import Dict, Unicode
 from traitlets.config import Config
@@ -16,9 +17,17 @@ from .settings import Settings
 TERMINAL = Path(__file__).with_name("terminal.bash")
 
 
+class Server(ServerApp):
+    """Jupyter Server, which leaves what IPython has in the home where it is."""
+
+    def migrate_config(self) -> None:
+        """Move nothing of IPython 3's to Jupyter's folder of configuration, which is not the member's here."""
+
+
 class SingleUser(JupyterHubSingleUser):  # type: ignore[misc]
     """JupyterHub's extension, which tells the hub that it listens."""
 
+    serverapp_class = Server
     # Nothing else is looked for: what a lab serves is decided here.
     serverapp_config = {"jpserver_extensions": {"jupyter_server_terminals": True}}  # noqa: RUF012 - upstream's form
     # As a default too: this class logs before configuration reaches it.

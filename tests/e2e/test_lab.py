@@ -143,3 +143,14 @@ def test_left_out_organizations_are_said(visit: Visit) -> None:
         if os.geteuid() == 0:
             assert len(kernel.run("print(*os.getgroups())").split()) <= 16
     assert any("left out" in notice for notice in notices)
+
+
+def test_lab_starts_again_in_a_used_home(visit: Visit) -> None:
+    """A member who has run a kernel gets a lab again after he stopped his first one."""
+    bob = visit("bob")
+    bob.sign_in()
+    for _ in range(2):
+        assert bob.start_lab().status_code == 200
+        with Lab(bob).kernel() as kernel:
+            assert kernel.run("6 * 7") == "42"
+        bob.stop_lab()

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from jld_lab.surroundings import NO_CONFIG
 
 from tests.lab.conftest import GROUPS, TOKEN, UID, FakeHub, Lab
 
@@ -243,6 +244,17 @@ def test_home_cannot_change_the_server(new_lab: Callable[..., Lab]) -> None:
     assert not (lab.home / "trapped").exists()
     assert lab.client.get("/api").headers["Access-Control-Allow-Origin"] != "*"
     assert "nbconvert |" not in lab.log.read_text()
+
+
+def test_home_that_ipython_has_used(new_lab: Callable[..., Lab]) -> None:
+    """A lab starts in a home where IPython has left its folder, as kernels do, and takes nothing over from it."""
+    lab = new_lab()
+    profile = lab.home / ".ipython/profile_default"
+    (profile / "startup").mkdir(parents=True)
+    (profile / "ipython_notebook_config.py").write_text("c.NotebookApp.open_browser = True\n")
+    lab.start().ready()
+    assert not NO_CONFIG.exists()
+    assert not (lab.home / ".jupyter").exists()
 
 
 def test_end(new_lab: Callable[..., Lab]) -> None:

@@ -80,7 +80,10 @@ class EmbeddedStack:
         self.output = ""
         self.command = ["make", "--no-print-directory"]
         # The stack's settings are this test's alone, whatever the developer has set for his own.
-        own = ("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_")
+        own = (
+            *("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_", "FILESERVER_"),
+            *("FILEBEAT_", "LOGSTASH_", "NGINX_", "BROKER_", "RABBITMQ_", "SHIPPER_NAME"),
+        )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = inherited | {
             "EMBEDDED_ENV_FILE": os.devnull,

@@ -5,6 +5,7 @@ import json
 import logging
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
+from pika.spec import Basic, BasicProperties
 
 from .service import HOST
 from .state import State
@@ -54,10 +56,10 @@ def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], 
     told = False
     while True:
         try:
-            with pika.BlockingConnection(parameters) as connection:
-                for following, event in messages(connection.channel(), offset):
-                    offset, told = following, False
-                    yield event
+            connection = pika.BlockingConnection(parameters)
+            for following, event in messages(connection, offset):
+                offset, told = following, False
+                yield event
         except (AMQPError, OSError) as error:
             if not told:
                 away(str(error) or type(error).__name__)
@@ -65,12 +67,27 @@ def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], 
             time.sleep(PAUSE)
 
 
-def messages(channel: BlockingChannel, begin: datetime | int) -> Iterator[tuple[int, Event]]:
-    """Give the events of the queue, each with the offset of the one after it."""
-    channel.basic_qos(prefetch_count=PREFETCH)
-    for method, properties, body in channel.consume(QUEUE, arguments={"x-stream-offset": begin}):
-        yield properties.headers["x-stream-offset"] + 1, json.loads(body)
-        channel.basic_ack(method.delivery_tag)
+def messages(connection: pika.BlockingConnection, begin: datetime | int) -> Iterator[tuple[int, Event]]:
+    """Give the events of the queue, each with the offset of the one after it; close the connection at the end."""
+    waiting: deque[tuple[int, BasicProperties, bytes]] = deque()
+
+    def keep(_: BlockingChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+        waiting.append((method.delivery_tag, properties, body))
+
+    try:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=PREFETCH)
+        # Not pika's own iterator: at its end it gives messages back, which a stream does not take.
+        channel.basic_consume(QUEUE, keep, arguments={"x-stream-offset": begin})
+        while True:
+            connection.process_data_events(time_limit=None)
+            while waiting:
+                tag, properties, body = waiting.popleft()
+                yield properties.headers["x-stream-offset"] + 1, json.loads(body)
+                channel.basic_ack(tag)
+    finally:
+        with contextlib.suppress(AMQPError, OSError):
+            connection.close()
 
 
 def from_file(path: Path) -> Generator[Event, None, None]:
