@@ -230,9 +230,10 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
     yield start
     for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
 
 
 @pytest.fixture
