@@ -30,10 +30,10 @@ BLOCKED_SECONDS = 300
 
 
 class Backoff:
-    """Times to wait: drawn from a range that doubles up to a limit, so that many collectors do not come at once."""
+    """Times to wait: drawn from a range that doubles up to a limit, so that several collectors do not come at once, and none comes late."""
 
     FIRST_SECONDS = 0.5
-    LAST_SECONDS = 30.0
+    LAST_SECONDS = 5.0
 
     def __init__(self) -> None:
         self._range = self.FIRST_SECONDS
