@@ -30,7 +30,10 @@ BLOCKED_SECONDS = 300
 
 
 class Backoff:
-    """Times to wait: drawn from a range that doubles up to a limit, so that several collectors do not come at once, and none comes late."""
+    """Times to wait: drawn from a range that doubles up to a limit.
+
+    Several collectors do not come at once, and none comes late.
+    """
 
     FIRST_SECONDS = 0.5
     LAST_SECONDS = 5.0
