@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 DENIED = 101
 """How that program answers no."""
+
+NOTHING = f"#!/bin/sh\n# Written by jupyterlabdemo while it installs packages.\nexit {DENIED}\n"
+"""A policy by which nothing starts."""
 
 ENABLED = Path("/etc/systemd/system")
 """Where links make systemd start units (systemd.unit(5))."""
@@ -59,13 +63,14 @@ def nothing_starts() -> Iterator[None]:
     Raises:
         SetupError: where this machine has a policy of its own that lets services start.
     """
-    if POLICY.exists():
+    if POLICY.exists() and POLICY.read_text(errors="replace") != NOTHING:
         answer = subprocess.run([str(POLICY), "nginx", "start"], capture_output=True, check=False)  # noqa: S603
         if answer.returncode != DENIED:
             raise SetupError(f"{POLICY} of this machine lets services start")
         yield
         return
-    POLICY.write_text(f"#!/bin/sh\n# Written by jupyterlabdemo while it installs packages.\nexit {DENIED}\n")
+    # One of our own is of a run that was killed.
+    POLICY.write_text(NOTHING)
     POLICY.chmod(0o755)
     try:
         yield
@@ -111,6 +116,8 @@ def install(packages: list[str]) -> None:
 
 def main() -> int:
     """Install what is missing, where that may be done."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     packages = missing()
     allowed = os.geteuid() == 0 and not os.environ.get("NO_APT") and shutil.which("apt-get")
     if not packages or not allowed:

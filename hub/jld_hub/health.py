@@ -27,9 +27,9 @@ class ReadyHandler(HealthHandler):
         except SQLAlchemyError as error:
             self.db.rollback()
             self.set_status(503)
-            self.finish({"reason": f"the database does not answer ({type(error).__name__})"})
+            self.finish({"error": "not-ready", "message": f"the database does not answer ({type(error).__name__})"})
         else:
-            self.finish({"status": "ready"})
+            self.finish({"status": "ok"})
 
 
 HANDLERS = [("/healthz", HealthHandler), ("/readyz", ReadyHandler), ("/metrics", MetricsHandler)]

@@ -37,7 +37,7 @@ async def test_healthy_and_ready(database: Session) -> None:
     """The hub is healthy while it turns, and ready while its database answers."""
     async with probe(database) as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
-        assert (await client.get("/readyz")).json() == {"status": "ready"}
+        assert (await client.get("/readyz")).json() == {"status": "ok"}
 
 
 async def test_database_away(database: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,5 +50,5 @@ async def test_database_away(database: Session, monkeypatch: pytest.MonkeyPatch)
     async with probe(database) as client:
         answer = await client.get("/readyz")
         assert answer.status_code == 503
-        assert answer.json() == {"reason": "the database does not answer (OperationalError)"}
+        assert answer.json() == {"error": "not-ready", "message": "the database does not answer (OperationalError)"}
         assert (await client.get("/healthz")).status_code == 200

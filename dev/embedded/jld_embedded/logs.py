@@ -60,7 +60,9 @@ def whence(event: Event) -> tuple[str, str | None]:
 
     What stands in a lab's line is its member's to choose; the name of its file is not.
     """
-    path = Path(str(event.get("log", {}).get("file", {}).get("path", "")))
+    path = Path()
+    with contextlib.suppress(KeyError, TypeError):  # another's events may have any form
+        path = Path(str(event["log"]["file"]["path"]))
     name = path.name.partition(".log")[0]
     return ("lab", name) if path.parent.name == "labs" else (name, None)
 

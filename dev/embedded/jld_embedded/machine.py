@@ -5,7 +5,7 @@ import pwd
 import shutil
 from pathlib import Path
 
-USERS = {"nginx": ("www-data", "nginx", "nobody"), "broker": ("rabbitmq", "nobody")}
+USERS = {"nginx": ("www-data", "nginx", "nobody"), "broker": ("rabbitmq",)}
 """Whose rights a service gets, best first; the packages of the distributions make the first ones."""
 
 

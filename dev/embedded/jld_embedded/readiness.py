@@ -46,6 +46,6 @@ def reason(body: bytes) -> str:
     """Take what an unready service says of itself, when it says so in JSON."""
     try:
         said = json.loads(body)
-        return str(said.get("message") or said.get("reason") or "")
+        return str(said.get("message", ""))
     except (ValueError, AttributeError):
         return ""

@@ -71,15 +71,18 @@ class Stack:
         """Make the certificates and folders that services find when they start, where they are missing."""
         state = self.state
         authority = Authority(state.certificates)
-        nginx, broker = machine.user("nginx"), machine.user("broker")
-        passwords = (state.secret("publisher_password"), state.secret("reader_password"))
-        state.give("nginx", nginx, self_signed(state.certificates, "nginx"))
-        state.give("broker", broker, (*authority.issue("broker"), *passwords))
         for name in ("filebeat", "logstash"):
             authority.issue(name)
             own(state.root / name)
-        own(state.root / "broker", broker)
-        own(self.run / "nginx", nginx)
+        if self.has_nginx:
+            user = machine.user("nginx")
+            state.give("nginx", user, self_signed(state.certificates, "nginx"))
+            own(self.run / "nginx", user)
+        if self.has_broker:
+            user = machine.user("broker")
+            passwords = (state.secret("publisher_password"), state.secret("reader_password"))
+            state.give("broker", user, (*authority.issue("broker"), *passwords))
+            own(state.root / "broker", user)
 
     def hub(self) -> Service:
         """Describe the hub, whose labs are processes of the stack too."""

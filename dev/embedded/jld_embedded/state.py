@@ -85,7 +85,7 @@ class State:
         Args:
             service: whose they are.
             user: who runs it; empty where that is who starts the stack.
-            files: what to copy; a copy that is like its original stays as it is.
+            files: what to copy; a copy that is the user's and like its original stays as it is.
 
         Returns:
             The folder of the copies.
@@ -95,7 +95,7 @@ class State:
         for source in files:
             content = source.read_bytes()
             copy = folder / source.name
-            if not copy.exists() or copy.read_bytes() != content:
+            if not copy.exists() or copy.owner() != (user or source.owner()) or copy.read_bytes() != content:
                 write(copy, content, user)
         return folder
 
@@ -126,7 +126,9 @@ class State:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Let one command at a time change the stack."""
-        with (self.root / "lock").open("a") as lock:
+        # Closed to others: who can open it can hold it, and members can pass this folder.
+        with os.fdopen(os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
+            os.fchmod(lock.fileno(), 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,12 +1,14 @@
 """RabbitMQ as the development stack has it: who may do what, what stays, and what a wrong setting says."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import jld_broker.__main__ as program
 import pika
 import pika.exceptions
 import psutil
@@ -131,9 +133,8 @@ def test_a_wrong_setting(tmp_path: Path, name: str, value: str, line: str) -> No
 
 def test_without_rabbitmq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where RabbitMQ is not installed, one line says so and how to get it."""
-    import jld_broker.__main__ as program  # noqa: PLC0415 - only here
-
     monkeypatch.setattr(program, "PROGRAMS", str(tmp_path))
+    monkeypatch.setattr(os, "umask", lambda _: 0)  # the tests after this one go on in this process
     for variable, value in Broker(tmp_path).environment.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,6 +1,7 @@
 """Installing from the distribution: when it happens, what is kept off, and what is said when it fails."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ echo "$(basename "$0") $*" >> "$TOOL_LOG"
 APT = """
 test -x "$POLICY" && "$POLICY" nginx start; echo "policy $?" >> "$TOOL_LOG"
 case "$*" in *install*)
+    test -z "$SIGNAL" || { kill -"$SIGNAL" "$CALLER"; exec tail -f /dev/null; }
     echo "E: Unable to fetch" >&2; test -z "$APT_FAILS" || exit 100
     touch "$TOOL_LOG.installed";;
 esac
@@ -63,6 +65,7 @@ def run(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytes
     monkeypatch.setenv("TOOL_LOG", str(log))
     monkeypatch.setenv("POLICY", str(policy))
     monkeypatch.setenv("APT_FAILS", "")
+    monkeypatch.setenv("SIGNAL", "")
     monkeypatch.delenv("NO_APT", raising=False)
 
     def install(status: int = 0, **variables: str) -> str:
@@ -114,6 +117,21 @@ def test_policy_of_the_machine_stays(run: Run, log: Path) -> None:
     assert "lets services start; going on without" in run()
     assert "apt-get" not in log.read_text()
     assert distribution.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
+
+
+def test_leftover_of_a_killed_run_goes(run: Run) -> None:
+    """A policy that a run left when it was killed with -9 is known again, and removed."""
+    distribution.POLICY.write_text(distribution.NOTHING)
+    distribution.POLICY.chmod(0o755)
+    assert "could not" not in run()
+    assert not distribution.POLICY.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_interrupted(run: Run, number: signal.Signals) -> None:
+    """Where it is ended in the middle, or the terminal closed, the policy is gone all the same."""
+    assert "interrupted" in run(130, SIGNAL=str(int(number)), CALLER=str(os.getpid()))
+    assert not distribution.POLICY.exists()
 
 
 def test_runs_on_any_python() -> None:

@@ -93,6 +93,12 @@ def test_file_says_whose_a_line_is(path: str, origin: tuple[str, str | None]) ->
     assert whence(event(path, '{"message": "x", "service": "hub", "user": "bob"}')) == origin
 
 
+@pytest.mark.parametrize("foreign", [{}, {"log": None}, {"log": {"file": "x"}}, {"log": []}])
+def test_events_of_another_form(foreign: dict[str, object]) -> None:
+    """An event that does not say its file is nobody's, and stops nothing."""
+    assert whence(foreign) == ("", None)
+
+
 def test_time_of_an_event() -> None:
     """The time is the line's own, where it has one, else the time at which it was read."""
     own = moment(event("/x", '{"message": "x", "@timestamp": "2025-01-01T00:00:00Z"}'))

@@ -96,3 +96,27 @@ def test_secret_is_replaced_whole(folder: Path) -> None:
     assert mode(state.secret("github_client_secret")) == 0o600
     kept = {file.name for file in state.secrets.iterdir() if file.is_file()}
     assert kept == {*SECRETS, "github_client_secret"}
+
+
+def test_lock_is_closed_to_others(folder: Path) -> None:
+    """Who is not the stack's owner cannot hold its lock, also one that an older release left open."""
+    state = State(folder / "var")
+    state.make()
+    (state.root / "lock").touch(0o644)
+    with state.locked():
+        assert mode(state.root / "lock") == 0o600
+
+
+@pytest.mark.root
+def test_given_files_follow_their_user(folder: Path) -> None:
+    """A copy that belongs to the wrong user is made anew, and stays as it is where it is right."""
+    state = State(folder / "var")
+    state.make()
+    secret = state.secret("reader_password")
+    copy = state.give("broker", "nobody", [secret]) / secret.name
+    assert (copy.owner(), mode(copy), copy.read_bytes()) == ("nobody", 0o600, secret.read_bytes())
+    state.give("broker", "daemon", [secret])
+    assert copy.owner() == "daemon"
+    before = copy.stat().st_ino
+    state.give("broker", "daemon", [secret])
+    assert copy.stat().st_ino == before
