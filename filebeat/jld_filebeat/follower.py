@@ -118,7 +118,9 @@ class Follower:
         while self._ready and not batch.is_full:
             file = next(iter(self._ready))
             del self._ready[file]
-            if file.is_registered and self._inherit(file) and self._read(file, batch):
+            if not (file.is_registered and self._inherit(file)):
+                continue  # what it waits for puts it back
+            if self._read(file, batch):
                 self._ready[file] = None
             elif file.heir:
                 self._ready[file.heir] = None
@@ -177,17 +179,20 @@ class Follower:
         for file in self._files.values():
             if file.format != "plain":
                 groups[base(file.path)].append(file)
-        for file in sorted(new, key=lambda file: (file.path == base(file.path), file.modified)):
-            active = self._places.get(base(file.path))
+        paths = {file: path for path, file in self._places.items()}
+
+        def age(file: File) -> tuple[bool, int, str]:
+            # Total, so that no two files can continue each other: rotated files may have been changed at the same time.
+            path = paths.get(file, file.path)
+            return file in paths and path == base(path), file.modified, path
+
+        # What the registry tells comes first: a file between the two that it never held takes the place of neither.
+        for file in sorted(new, key=lambda file: (not file.is_registered, age(file))):
+            group = groups[base(file.path)]
             if file.is_registered:
-                before = [other for other in groups[base(file.path)] if other.id == file.previous_id]
+                previous = next((other for other in group if other.id == file.previous_id), None)
             else:
-                before = [
-                    other
-                    for other in groups[base(file.path)]
-                    if other not in (file, active) and (file is active or other.modified <= file.modified)
-                ]
-            previous = max(before, key=lambda other: other.modified, default=None)
+                previous = max((other for other in group if age(other) < age(file)), key=age, default=None)
             if previous and previous.heir is None and file.previous is None:
                 file.previous, file.previous_id, previous.heir = previous, previous.id, file
 

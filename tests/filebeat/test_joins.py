@@ -1,6 +1,7 @@
 """Lines that a runtime wrote in parts are one event: across streams, rotation and restarts."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,12 @@ def test_truncated_within_parts(table: Any, pod: Path) -> None:
     table.messages()
     pod.write_text(cri("stdout F new"))
     assert table.messages() == ["new"]
+
+
+def test_rotated_at_the_same_time(table: Any, pod: Path) -> None:
+    """Rotated files that were changed at the same time come in the order of their names."""
+    for name, line in [("0.log.20260102-040405", "stdout F b"), ("0.log.20260102-030405", "stdout P a")]:
+        rotated = pod.with_name(name)
+        rotated.write_text(cri(line))
+        os.utime(rotated, ns=(10**18, 10**18))
+    assert table.messages() == ["ab"]
