@@ -123,7 +123,8 @@ class EmbeddedStack:
         found = re.search(r"^open (\S+)$", self.make("up"), re.MULTILINE)
         assert found, self.output
         self.url = found[1]
-        self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
+        if self.url.startswith("https:"):
+            self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
 
     def down(self) -> None:
         """Stop it and forget its state."""
