@@ -132,7 +132,12 @@ class File:
             OSError: it cannot be opened.
         """
         # A FIFO that has taken its place must not make the shipper wait for a writer.
-        return cls(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), path, form)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return cls(descriptor, path, form)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def close(self) -> None:
         """Close the descriptor; nothing can be read any more."""

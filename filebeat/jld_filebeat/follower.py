@@ -75,7 +75,10 @@ class Follower:
 
     def scan(self) -> set[str]:
         """Look for new files and at those that are open, and give the folders where hints would come from."""
-        files, folders = find(self._inputs)
+        files, folders, unseen = find(self._inputs)
+        for folder, error in unseen.items():
+            self._complain(folder or "/", error)
+        hidden = [f"{folder}/" for folder in unseen]
         places: dict[str, File] = {}
         found: set[File] = set()
         for path, form in files.items():
@@ -83,10 +86,14 @@ class Follower:
                 file = self._at(path, form)
             except OSError as error:
                 self._complain(path, error)
+                if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                    hidden.append(path)
                 continue
             if file and file not in found:  # a second path to the same file, by a link, counts for nothing
                 found.add(file)
                 places[path] = file
+        if hidden:
+            self._keep(tuple(hidden), places, found)
         self._places = places
         self._relate([file for file in found if file.size < 0 and file.format != "plain"])
         for path, file in places.items():
@@ -157,21 +164,58 @@ class Follower:
         self._complaints.tell(key, f"cannot read {text_of(path)!r}: {error.strerror}")
 
     def _at(self, path: str, form: Format) -> File | None:
-        """Give the file that is at a path now, open; None where there is no regular file."""
+        """Give the file that is at a path now, open; None where there is no regular file, or none that can be opened.
+
+        Raises:
+            OSError: it cannot be told what is there.
+        """
         found = os.stat(path)  # noqa: PTH116 # each second for each file: no object for a path
         if not stat.S_ISREG(found.st_mode):
             return None
-        if known := self._files.get((found.st_dev, found.st_ino)):
-            return known
-        file = File.open(path, form)
-        if file.key in self._files:  # another one took its place since
+        key: Key = (found.st_dev, found.st_ino)
+        if key not in self._files:
+            try:
+                file = File.open(path, form)
+            except OSError as error:
+                self._complain(path, error)
+                self._wait_for(key)
+                return None
+            key = file.key
+            if key in self._files:  # another one took its place since
+                file.close()
+            elif not self._claim(file):
+                return None
+        return self._files[key]
+
+    def _claim(self, file: File) -> bool:
+        """Follow a new file, as the one that the registry knows if it is that; say whether that could be told."""
+        entry, _ = self._unclaimed.get(file.key, (None, 0))
+        try:
+            if entry:
+                file.claim(entry)
+        except OSError as error:
             file.close()
-            return self._files[file.key]
-        entry, _ = self._unclaimed.pop(file.key, (None, 0))
-        if entry:
-            file.claim(entry)
+            self._complain(file.path, error)
+            self._wait_for(file.key)
+            return False
+        self._unclaimed.pop(file.key, None)
         self._files[file.key] = file
-        return file
+        return True
+
+    def _wait_for(self, key: Key) -> None:
+        """Keep what the registry knows of a file that is there."""
+        if key in self._unclaimed:
+            self._unclaimed[key] = (self._unclaimed[key][0], time.monotonic())
+
+    def _keep(self, hidden: tuple[str, ...], places: dict[str, File], found: set[File]) -> None:
+        """Take what cannot be looked at now, by the beginnings of its paths, to be where it was."""
+        for path, file in self._places.items():
+            if path.startswith(hidden) and file not in found:
+                found.add(file)
+                places.setdefault(path, file)
+        for key, (entry, _) in self._unclaimed.items():
+            if entry.path.startswith(hidden):
+                self._wait_for(key)
 
     def _relate(self, new: Iterable[File]) -> None:
         """Find out for new files which one each continues: parts of a line can be in both."""

@@ -46,37 +46,42 @@ class Found(NamedTuple):
     Attributes:
         files: path of each file with its format.
         folders: those in which a new file or folder could matter.
+        unseen: folders that are there but cannot be listed, and why.
     """
 
     files: dict[str, Format]
     folders: set[str]
+    unseen: dict[str, OSError]
 
 
 def find(inputs: Iterable[Input]) -> Found:
-    """Look for the files of all inputs; what vanishes meanwhile or cannot be listed is left out."""
-    found = Found({}, set())
+    """Look for the files of all inputs; what vanishes meanwhile is left out."""
+    found = Found({}, set(), {})
     for wanted in inputs:
         paths = [""]
         *folders, last = wanted.pattern.split("/")[1:]
         for pattern in folders:
-            paths = [path for parent in paths for path in _list(parent, pattern, found.folders)]
+            paths = [path for parent in paths for path in _list(parent, pattern, found)]
         for parent in paths:
-            for path in _list(parent, last, found.folders, literal=False):
+            for path in _list(parent, last, found, literal=False):
                 if not path.endswith(_LEFT_OUT):
                     found.files.setdefault(path, wanted.format)
     return found
 
 
-def _list(parent: str, pattern: str, folders: set[str], *, literal: bool = True) -> list[str]:
+def _list(parent: str, pattern: str, found: Found, *, literal: bool = True) -> list[str]:
     if literal and not re.search(r"[*?[]", pattern):
         return [f"{parent}/{pattern}"]
     try:
         names = os.listdir(parent or "/")  # noqa: PTH208 # as names: no object for a path, each second
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         # Until it exists, its own folder is where that would be seen.
-        folders.add(str(Path(parent).parent))
+        found.folders.add(str(Path(parent).parent))
         return []
-    folders.add(parent or "/")
+    except OSError as error:
+        found.unseen[parent] = error
+        return []
+    found.folders.add(parent or "/")
     return sorted(f"{parent}/{name}" for name in names if _matches(name, pattern))
 
 

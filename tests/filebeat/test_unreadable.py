@@ -1,0 +1,92 @@
+"""What cannot be listed or opened at the moment is not taken for gone."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+Follow = Callable[[str], Any]
+
+
+@pytest.fixture
+def table(follow: Follow, logs: Path) -> Any:
+    """Follow a plain log with one line."""
+    (logs / "app.log").write_text("one\n")
+    return follow(f"plain:{logs}/*.log")
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give a function after which everything that was removed before has been gone for long."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("jld_filebeat.follower.time", clock)
+    monkeypatch.setattr("jld_filebeat.file.time", clock)
+
+    def go_on() -> None:
+        now[0] += 1000
+
+    return go_on
+
+
+def fail(*_: object, **__: object) -> None:
+    """Fail as the calls of the system do."""
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("call", ["listdir", "stat"])
+def test_open_file(table: Any, pass_time: Any, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open file is not let go while nobody can tell whether it is there, and not shipped again afterwards."""
+    assert table.messages() == ["one"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        for _ in range(3):
+            assert table.messages() == []
+            pass_time()
+    assert (table.follower.count, len(table.entries)) == (1, 1)
+    assert table.messages() == []
+
+
+@pytest.mark.parametrize("call", ["listdir", "stat", "open", "pread"])
+def test_known_file(table: Any, pass_time: Any, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the registry knows stays known while it cannot be opened, and costs no descriptors meanwhile."""
+    assert table.messages() == ["one"]
+    table.restart()
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        for _ in range(3):
+            table.follower.scan()
+            pass_time()
+            table.save()
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+    assert table.messages() == []
+    assert len(table.entries) == 1
+
+
+def test_removed_file(table: Any, logs: Path, pass_time: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removed file is let go though the one that took its place cannot be opened."""
+    table.messages()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        (logs / "new").write_text("two\n")
+        (logs / "new").rename(logs / "app.log")
+        table.messages()
+        pass_time()
+        table.messages()
+    assert (table.follower.count, table.entries) == (0, [])
+    assert table.messages() == ["two"]
+
+
+def test_trouble_is_told(
+    table: Any, logs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that cannot be listed is told once."""
+    monkeypatch.setattr(os, "listdir", fail)
+    table.messages()
+    table.messages()
+    assert [record.getMessage() for record in caplog.records] == [f"cannot read '{logs}': Input/output error"]
