@@ -25,6 +25,14 @@ def _name(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+    except UnicodeError as error:
+        raise ValueError("should be a host name, its labels of 1 to 63 characters, or an address") from error
+    return value
+
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("should be an absolute path")
@@ -68,7 +76,9 @@ class Settings(BaseSettings):
     filebeat_node_name: str | None = Field(
         None, description="name of the node, in every event; the machine's own when unset"
     )
-    filebeat_collector_host: str = Field("logstash", description="name of the collector, which its certificate has")
+    filebeat_collector_host: Annotated[str, AfterValidator(_host)] = Field(
+        "logstash", description="name of the collector, which its certificate has"
+    )
     filebeat_collector_port: int = Field(5044, ge=1, le=65535, description="the collector's port for lumberjack")
     filebeat_ca_file: File = Field(description="certificates of the authorities that the collector's is checked with")
     filebeat_certificate_file: File = Field(

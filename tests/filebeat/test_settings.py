@@ -61,6 +61,8 @@ def test_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FILEBEAT_STATE_DIR", "state", "absolute path"),
         ("FILEBEAT_COLLECTOR_PORT", "tcp://10.0.0.1:5044", "valid integer"),
         ("FILEBEAT_COLLECTOR_PORT", "0", "greater than or equal to 1"),
+        ("FILEBEAT_COLLECTOR_HOST", "a..b", "should be a host name"),
+        ("FILEBEAT_COLLECTOR_HOST", "x" * 64, "labels of 1 to 63 characters"),
         ("FILEBEAT_PORT", "65536", "less than or equal to 65535"),
         ("FILEBEAT_CA_FILE", "", "required"),
         ("FILEBEAT_KEY_FILE", "key.pem", "absolute path"),
