@@ -27,8 +27,9 @@ def application(metrics: Metrics, update: Callable[[], None], trouble: Callable[
         return web.json_response({"status": "ok"})
 
     async def ready(_: web.Request) -> web.Response:
-        why = trouble()
-        return web.json_response({"status": "failed" if why else "ok", "trouble": why}, status=503 if why else 200)
+        if why := trouble():
+            return web.json_response({"error": "not-ready", "message": why}, status=503)
+        return web.json_response({"status": "ok"})
 
     async def show(_: web.Request) -> web.Response:
         update()

@@ -39,10 +39,13 @@ class Watch:
         self._hint = hint
         self._inotify: Inotify | None = None
         self._is_short = False
+        """Whether the log says that some folders are not watched."""
+        self._is_off = False
+        """Whether there could be no inotify: a failed one can leave descriptors open, so there is no second attempt."""
 
     def follow(self, folders: Iterable[str]) -> None:
         """Watch these folders too; those already watched stay so, however they were renamed."""
-        if self._inotify is None and not self._is_short:
+        if self._inotify is None and not self._is_off:
             self._open()
         if self._inotify is None:
             return
@@ -67,6 +70,7 @@ class Watch:
             # It wants a folder to begin with, and leaves descriptors open if that one is not there.
             self._inotify = Inotify(b"/", event_mask=_MASK)
         except OSError as error:
+            self._is_off = True
             self._tell(error.errno or errno.EMFILE)
         else:
             asyncio.get_running_loop().add_reader(self._inotify.fd, self._read, self._inotify)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from jld_filebeat import service
+from jld_filebeat.metrics import Metrics
 from watchdog.observers.inotify_c import Inotify
 
 
@@ -76,11 +79,14 @@ async def test_without_hints(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: 
     assert caplog.text.count("inotify has no more instances") == 1
 
 
-async def test_hints_that_break(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When watchdog loses track of folders, the next rescan begins anew with it."""
+@pytest.mark.parametrize("is_short", [False, True])
+async def test_hints_that_break(rig: Any, monkeypatch: pytest.MonkeyPatch, is_short: bool) -> None:
+    """When watchdog loses track of folders, the next rescan begins anew with it, though a watch was refused before."""
     monkeypatch.setattr("jld_filebeat.shipper.RESCAN_SECONDS", 0.1)
     real = Inotify.read_events
+    real_add = Inotify.add_watch
     broken = iter([True])
+    refused = iter([is_short])
     made = []
 
     def make(*arguments: Any, **options: Any) -> Inotify:
@@ -93,13 +99,24 @@ async def test_hints_that_break(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyError(1)
         return real(self)
 
+    def add(self: Inotify, path: bytes) -> None:
+        if next(refused, False):
+            raise OSError(errno.ENOSPC, "inotify watch limit reached")
+        real_add(self, path)
+
+    monkeypatch.setattr(Inotify, "add_watch", add)
     monkeypatch.setattr(Inotify, "read_events", read)
     monkeypatch.setattr("jld_filebeat.watch.Inotify", make)
+
+    def begins_anew() -> bool:
+        rig.write("again\n", "a.log")
+        return len(made) == 2
+
     async with rig.shipping():
         for name in ("a", "b"):
             rig.write(f"{name}\n", f"{name}.log")
             await rig.soon("the line", lambda name=name: name in rig.collector.messages())
-        await rig.soon("a new beginning", lambda: len(made) == 2)
+        await rig.soon("a new beginning", begins_anew)
 
 
 async def test_unwritable_state(rig: Any, caplog: Any) -> None:
@@ -149,3 +166,18 @@ def registered_offset(environment: dict[str, str]) -> int:
     content = json.loads((Path(environment["FILEBEAT_STATE_DIR"]) / "registry.json").read_bytes())
     (entry,) = content["files"]
     return int(entry["offset"])
+
+
+async def test_readiness() -> None:
+    """Readiness says why there is none."""
+    troubles = iter(["the registry cannot be written: Is a directory", None])
+    app = service.application(Metrics(), lambda: None, lambda: next(troubles))
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert await answer.json() == {
+            "error": "not-ready",
+            "message": "the registry cannot be written: Is a directory",
+        }
+        answer = await client.get("/readyz")
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
