@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import AsyncIterator
 
 LEVELS = {
     "emerg": logging.CRITICAL,
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 async def pass_on(access: asyncio.StreamReader) -> None:
     """Write the lines of the access log, which are JSON already, to standard output until nginx ends."""
-    async for line in access:
+    async for line in _lines(access):
         # Bytes of a path that are no UTF-8 would make the line no JSON.
         sys.stdout.write(line.decode(errors="replace"))
         sys.stdout.flush()
@@ -50,7 +51,7 @@ class Messages:
 
     async def log(self, errors: asyncio.StreamReader) -> None:
         """Log the messages until nginx ends."""
-        async for line in errors:
+        async for line in _lines(errors):
             self.log_one(line.decode(errors="replace").rstrip("\n"))
 
     def log_one(self, line: str) -> None:
@@ -61,6 +62,25 @@ class Messages:
         if (level, text) not in self._logged_at:
             self._logged_at[level, text] = now
             _log.log(LEVELS.get(level, logging.INFO), "nginx: %s", text, extra=extra)
+
+
+async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Give the lines, but those beyond the reader's limit: no line is worth the end of the program."""
+    is_rest = False
+    while True:
+        try:
+            line = await reader.readuntil()
+        except asyncio.LimitOverrunError as error:
+            await reader.readexactly(error.consumed)
+            is_rest = True
+            continue
+        except asyncio.IncompleteReadError as error:
+            line = error.partial
+        if not line:
+            return
+        if not is_rest:
+            yield line
+        is_rest = False
 
 
 def parse(line: str) -> tuple[str, str, dict[str, str]]:

@@ -20,6 +20,9 @@ GRACE_SECONDS = 3
 HANDSHAKE_SECONDS = 1
 """How long the answer to a connection is waited for."""
 
+LINE_LIMIT = 2**20
+"""Bytes of a line that nginx may write; it has reason for 4096."""
+
 LEASH = "read -r _; kill -s KILL 0"
 """A shell that waits for the end of this program, and then kills its process group.
 
@@ -53,7 +56,7 @@ async def abilities(path: str) -> Abilities:
 
 async def _reader(pipe: int) -> asyncio.StreamReader:
     """Read from a pipe."""
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb")
     )

@@ -1,10 +1,11 @@
 """nginx's messages, made fit for a log."""
 
+import asyncio
 import logging
 import time
 
 import pytest
-from jld_nginx.lines import QUIET_SECONDS, Messages, parse
+from jld_nginx.lines import QUIET_SECONDS, Messages, parse, pass_on
 
 BEGIN = "2026/11/23 07:31:00 [error] 12#12: *5 "
 
@@ -54,6 +55,19 @@ def test_secrets_are_left_out(line: str) -> None:
 def test_other_messages(line: str, level: str, text: str) -> None:
     """A message that is about no request is kept as it is."""
     assert parse(line) == (level, text, {})
+
+
+@pytest.mark.parametrize("length", [16, 17, 20, 100])
+async def test_endless_line(capsys: pytest.CaptureFixture[str], length: int) -> None:
+    """A line beyond the reader's limit is left out, and those around it are not."""
+    reader = asyncio.StreamReader(16)
+    passing = asyncio.create_task(pass_on(reader))
+    for data in (b"first\n", b"x" * length, b"x\nsecond\n", b"x" * (length + 1) + b"\nthird\nfourth"):
+        reader.feed_data(data)
+        await asyncio.sleep(0)
+    reader.feed_eof()
+    await passing
+    assert capsys.readouterr().out == "first\nsecond\nthird\nfourth"
 
 
 def test_same_message_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
