@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import log, service
-from .errors import BadSettingError, CannotListenError, EndedError, RefusedError
+from .errors import BadSettingError, CannotListenError, CertificateError, EndedError, NotTakenError, RefusedError
 
 
 def main() -> int:
@@ -18,7 +18,8 @@ def main() -> int:
         return _refuse(error, os.EX_CONFIG)
     except CannotListenError as error:
         return _refuse(error, os.EX_UNAVAILABLE)
-    except EndedError as error:
+    except (CertificateError, EndedError, NotTakenError) as error:
+        # Another start may do better.
         logging.getLogger(__package__).critical("%s", error)
         return os.EX_SOFTWARE
     return os.EX_OK

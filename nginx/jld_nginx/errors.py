@@ -34,8 +34,12 @@ class CertificateError(Exception):
         self.right = right
 
 
-class RefusedError(Exception):
-    """nginx does not take a configuration; the text is its reason."""
+class NotTakenError(Exception):
+    """nginx does not use a configuration, for a reason that may pass; the text tells it."""
+
+
+class RefusedError(NotTakenError):
+    """A configuration does not pass nginx's own test, and never will; the text is nginx's reason."""
 
 
 class EndedError(Exception):

@@ -7,7 +7,7 @@ import logging
 from . import certificate
 from .certificate import Certificate
 from .configuration import Abilities, render
-from .errors import CertificateError, RefusedError
+from .errors import CertificateError, NotTakenError
 from .metrics import Metrics
 from .process import Nginx
 from .settings import Settings
@@ -59,7 +59,9 @@ class Keeper:
         """Start nginx.
 
         Raises:
-            RefusedError: nginx does not take the configuration.
+            CertificateError: certificate and key have become such that they cannot be used.
+            RefusedError: nginx refuses the configuration.
+            NotTakenError: nginx does not come to use it.
         """
         self._servers = await self._look_up()
         await self._take(self._load(), self._servers)
@@ -75,10 +77,14 @@ class Keeper:
                 await self._look()
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def is_ready(self) -> bool:
-        """Whether nginx answers with the certificate that it was given last."""
+    async def trouble(self) -> str | None:
+        """Tell in a sentence why nginx is not ready; None when it answers with the certificate that it was given last."""
         served = await self._nginx.served()
-        return served is not None and served in [known.leaf for known in (self._certificate, self._next) if known]
+        if served is None:
+            return "nginx completes no TLS handshake."
+        if served not in [known.leaf for known in (self._certificate, self._next) if known]:
+            return "nginx answers with another certificate than the one that it was given last."
+        return None
 
     async def _look(self) -> None:
         servers = await self._look_up()
@@ -86,10 +92,12 @@ class Keeper:
             found = self._load()
             self._suspicion = ""
             if found != self._certificate or servers != self._servers:
+                is_seen = found != self._certificate
                 await self._take(found, servers)
                 self._metrics.reloads.inc()
                 _log.info(
-                    "nginx uses a new configuration",
+                    # Clients see a certificate; nothing shows from when on other addresses are used.
+                    "nginx uses a new configuration" if is_seen else "nginx is given a new configuration",
                     extra={"certificate": found.fingerprint, "ends": found.ends.isoformat(), "servers": list(servers)},
                 )
             elif self._trouble:
@@ -98,7 +106,7 @@ class Keeper:
             self._metrics.current.set(1)
         except CertificateError as error:
             self._fail(str(error), wait=True)
-        except RefusedError as error:
+        except NotTakenError as error:
             self._fail(str(error), wait=False)
 
     def _load(self) -> Certificate:
@@ -123,10 +131,10 @@ class Keeper:
             async with asyncio.timeout(TAKE_SECONDS):
                 while await self._nginx.served() != expected.leaf:
                     if not self._nginx.is_running:
-                        raise RefusedError("nginx ended; its log says why")
+                        raise NotTakenError("nginx ended; its log says why")
                     await asyncio.sleep(ASK_SECONDS)
                 return
-        raise RefusedError(f"nginx does not serve it within {TAKE_SECONDS} s")
+        raise NotTakenError(f"nginx does not serve the certificate within {TAKE_SECONDS} s")
 
     def _fail(self, trouble: str, *, wait: bool) -> None:
         """Say once what is wrong; with `wait`, only if it is so at the next look too."""

@@ -10,7 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from ipaddress import ip_address
 
 from .configuration import Abilities
-from .errors import CannotListenError, EndedError, RefusedError
+from .errors import CannotListenError, EndedError, NotTakenError, RefusedError
 from .lines import Messages, parse, pass_on
 from .settings import Settings
 
@@ -49,7 +49,7 @@ def program() -> str:
 
 async def abilities(path: str) -> Abilities:
     """Ask an nginx for what it can do."""
-    asked = await asyncio.create_subprocess_exec(path, "-V", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+    asked = await asyncio.create_subprocess_exec(path, "-V", env=ENVIRONMENT, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
     output, _ = await asked.communicate()
     return Abilities.told_by(output.decode(errors="replace"))
 
@@ -88,7 +88,8 @@ class Nginx:
         """Have nginx use a configuration, provided it passes nginx's own test; start nginx when it does not run.
 
         Raises:
-            RefusedError: the configuration does not pass, or cannot be written. What was in use stays in use.
+            RefusedError: the configuration does not pass. What was in use stays in use.
+            NotTakenError: it cannot be written or tested now. Likewise.
         """
         new, current = self._folder / "new.conf", self._folder / "nginx.conf"
         try:
@@ -100,13 +101,15 @@ class Nginx:
             else:
                 self._master.send_signal(signal.SIGHUP)
         except OSError as error:
-            raise RefusedError(f"nginx cannot be given a configuration: {error}") from error
+            raise NotTakenError(f"nginx cannot be given a configuration: {error}") from error
 
     async def _test(self, name: str) -> None:
         test = await asyncio.create_subprocess_exec(
             *self._command, name, "-t", "-q", env=ENVIRONMENT, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
         )
         output, _ = await test.communicate()
+        if test.returncode and test.returncode < 0:
+            raise NotTakenError(f"nginx was killed while it tested its configuration (signal {-test.returncode})")
         if test.returncode:
             said = [parse(line) for line in output.decode(errors="replace").splitlines()]
             reasons = [text for level, text, _ in said if level == "emerg"] or [f"status {test.returncode}"]

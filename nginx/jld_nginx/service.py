@@ -27,7 +27,9 @@ async def run() -> None:
     Raises:
         BadSettingError: a setting cannot be used.
         CannotListenError: an address cannot be had.
-        RefusedError: nginx does not take its configuration.
+        CertificateError: certificate and key were changed during the start, and cannot be used.
+        RefusedError: nginx refuses its configuration.
+        NotTakenError: nginx does not come to use its configuration.
         EndedError: nginx ended by itself.
     """
     stop = asyncio.Event()
@@ -69,7 +71,7 @@ async def _first(*works: Coroutine[None, None, object]) -> None:
 
 
 def _make_folder(settings: Settings) -> None:
-    """Make the folder for nginx's files, and see that nobody else can change them.
+    """Make the folder for nginx's files, and see that it is no other user's.
 
     Raises:
         BadSettingError: it cannot be made, or belongs to somebody else; root is trusted, whose an empty volume is.
@@ -112,8 +114,9 @@ async def _health(settings: Settings, keeper: Keeper, metrics: Metrics) -> Async
         return web.json_response({"status": "ok"})
 
     async def ready(_: web.Request) -> web.Response:
-        good = await keeper.is_ready()
-        return web.json_response({"status": "ok" if good else "failed"}, status=200 if good else 503)
+        if trouble := await keeper.trouble():
+            return web.json_response({"error": "not-ready", "message": trouble}, status=503)
+        return web.json_response({"status": "ok"})
 
     async def figures(_: web.Request) -> web.Response:
         return web.Response(body=await metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""The proxy moves to another address."""
+"""What keeps the configuration: the proxy moves to another address, or nginx does not do as it should."""
 
 import asyncio
 import socket
@@ -9,6 +9,8 @@ import httpx
 import pytest
 from jld_embedded.certificates import self_signed
 from jld_nginx import keeper as keeping
+from jld_nginx.configuration import Abilities
+from jld_nginx.errors import NotTakenError, RefusedError
 from jld_nginx.keeper import Keeper
 from jld_nginx.metrics import Metrics
 from jld_nginx.process import Nginx, abilities, program
@@ -46,11 +48,10 @@ def addresses(monkeypatch: pytest.MonkeyPatch, questions: list[str]) -> list[str
 
 
 @pytest.fixture
-async def url(addresses: list[str], own_proxy: Proxy, tmp_path: Path) -> AsyncIterator[str]:
-    """Keep an nginx before a proxy that has a name; give its address."""
-    del addresses
+def settings(own_proxy: Proxy, tmp_path: Path) -> Settings:
+    """Give settings for an nginx before a proxy that has a name."""
     pair = self_signed(tmp_path, "localhost")
-    settings = Settings(
+    return Settings(
         nginx_listen="127.0.0.1",
         nginx_https_port=free_ports(1),
         nginx_upstream=f"proxy:{own_proxy.port}",
@@ -58,6 +59,12 @@ async def url(addresses: list[str], own_proxy: Proxy, tmp_path: Path) -> AsyncIt
         nginx_key_file=pair.key,
         nginx_runtime_dir=tmp_path,
     )
+
+
+@pytest.fixture
+async def url(addresses: list[str], settings: Settings) -> AsyncIterator[str]:
+    """Keep an nginx before that proxy; give its address."""
+    del addresses
     nginx = Nginx(settings, program())
     keeper = Keeper(settings, nginx, await abilities(program()), Metrics(settings.status_socket))
     await keeper.start()
@@ -68,7 +75,9 @@ async def url(addresses: list[str], own_proxy: Proxy, tmp_path: Path) -> AsyncIt
     await nginx.stop()
 
 
-async def test_proxy_gets_and_keeps_its_address(url: str, addresses: list[str], questions: list[str]) -> None:
+async def test_proxy_gets_and_keeps_its_address(
+    url: str, addresses: list[str], questions: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """A name that becomes known is used from then on, and its last address while there is no answer."""
 
     async def status() -> int:
@@ -94,3 +103,34 @@ async def test_proxy_gets_and_keeps_its_address(url: str, addresses: list[str], 
         while len(questions) < asked + 3:
             await status()  # whatever it is: for a moment the last workers still answer
     assert await status() == 200
+    # What nobody can see to be so is not said.
+    assert {record.message for record in caplog.records} == {"nginx is given a new configuration"}
+
+
+def _pretend(folder: Path, script: str) -> str:
+    """Make a program that is no nginx; give its path."""
+    made = folder / "pretended"
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    made.chmod(0o755)
+    return str(made)
+
+
+async def test_nginx_that_never_serves(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An nginx that does not come to serve is no fault of the configuration."""
+    monkeypatch.setattr(keeping, "TAKE_SECONDS", 0.2)
+    nginx = Nginx(settings, _pretend(tmp_path, 'case "$*" in *-t*) exit;; esac; exec sleep 60'))
+    keeper = Keeper(settings, nginx, Abilities((), ()), Metrics(settings.status_socket))
+    try:
+        with pytest.raises(NotTakenError, match="does not serve the certificate within") as failure:
+            await keeper.start()
+        assert not isinstance(failure.value, RefusedError)
+        assert await keeper.trouble() == "nginx completes no TLS handshake."
+    finally:
+        await nginx.stop()
+
+
+async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment reaches nginx when it is asked for its version."""
+    monkeypatch.setenv("NGINX_SECRET", "9.9.9")
+    path = _pretend(tmp_path, 'echo "nginx version: nginx/${NGINX_SECRET:-1.22.1}"')
+    assert (await abilities(path)).version == (1, 22, 1)

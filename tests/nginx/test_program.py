@@ -1,5 +1,6 @@
 """The program as a process: start, refusal to start, end, and what it leaves behind."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from jld_embedded.certificates import self_signed
 from stack import free_ports, until
 from websockets.sync.client import connect
 
@@ -68,6 +70,34 @@ def test_nginx_that_refuses(own: Kit, tmp_path: Path) -> None:
     program.chmod(0o755)
     (refusal,) = _refusals(own.launch(PATH=tmp_path))
     assert refusal == (78, "jld_nginx: nginx refuses its configuration: no room\n")
+
+
+def test_trouble_that_may_pass(own: Kit, tmp_path: Path) -> None:
+    """What another start may overcome ends this one with EX_SOFTWARE, and one line in the log."""
+    pair = self_signed(tmp_path, "changing")
+    (tmp_path / "run/new.conf").mkdir(parents=True)
+    for folder, script in (("ends", "exit 0"), ("changes", f": >{pair.key}")):
+        program = tmp_path / folder / "nginx"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    begun: dict[str, dict[str, object]] = {
+        "nginx ended; its log says why": {"PATH": tmp_path / "ends"},
+        "nginx cannot be given a configuration: ": {"NGINX_RUNTIME_DIR": tmp_path / "run"},
+        "NGINX_KEY_FILE should hold a key in PEM": {
+            "PATH": tmp_path / "changes",
+            "NGINX_CERTIFICATE_FILE": pair.certificate,
+            "NGINX_KEY_FILE": pair.key,
+        },
+    }
+    logs = [tmp_path / f"log of {number}" for number in range(len(begun))]
+    processes = [own.launch(log, **given) for log, given in zip(logs, begun.values(), strict=True)]
+    assert _refusals(*processes) == [(70, "")] * len(begun)
+    for text, log in zip(begun, logs, strict=True):
+        event = json.loads(log.read_text().splitlines()[-1])
+        assert event["message"].startswith(text)
+        assert event["level"] == "CRITICAL"
+        assert "stack_trace" not in event
 
 
 def test_end(own: Kit, proxy: Proxy) -> None:
@@ -151,7 +181,9 @@ def test_health_while_nginx_hangs(own: Kit) -> None:
     parts = [process for process in edge.processes() if process.name() == "nginx"]
     for part in parts:
         part.suspend()
-    assert edge.get("/readyz").status_code == 503
+    answer = edge.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "not-ready", "message": "nginx completes no TLS handshake."}
     assert edge.get("/healthz").status_code == 200
     assert edge.metric("nginx_up") == 0
     for part in parts:
