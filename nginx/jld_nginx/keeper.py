@@ -78,7 +78,7 @@ class Keeper:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def trouble(self) -> str | None:
-        """Tell in a sentence why nginx is not ready; None when it answers with the certificate that it was given last."""
+        """Say why nginx is not ready; None when it answers with the certificate that it was given last."""
         served = await self._nginx.served()
         if served is None:
             return "nginx completes no TLS handshake."
