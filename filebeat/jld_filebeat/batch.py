@@ -1,5 +1,7 @@
 """Events on their way: what is sent in one window, and how far files are done once it is acknowledged."""
 
+from typing import Self
+
 from .file import File
 
 EVENTS = 2048
@@ -18,7 +20,7 @@ class Batch:
         """Bytes of the events."""
         self.acknowledged = 0
         """How many of the events the collector has."""
-        self._marks: list[tuple[int, File, int]] = []
+        self._marks: list[tuple[int, File, int, int]] = []
 
     @property
     def is_full(self) -> bool:
@@ -30,14 +32,25 @@ class Batch:
         self.events.append(event)
         self.size += len(event)
 
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the collector has all of the events."""
+        return self.acknowledged == len(self.events)
+
     def mark(self, file: File) -> None:
-        """Note that a file need not be read again up to where it is now, once all events so far are acknowledged."""
-        self._marks.append((len(self.events), file, file.resume))
+        """Note how far a file is done once all events so far are acknowledged."""
+        self._marks.append((len(self.events), file, file.resume, file.position))
+
+    def follow(self, other: Self) -> None:
+        """Take over the marks of what was read behind this and has no events."""
+        self._marks += [(len(self.events), *mark[1:]) for mark in other._marks]
+        self.acknowledge(self.acknowledged)
 
     def acknowledge(self, count: int) -> None:
         """Take note that the collector has the first `count` events."""
         self.acknowledged = count
         done = [mark for mark in self._marks if mark[0] <= count]
         del self._marks[: len(done)]
-        for _, file, offset in done:
+        for _, file, offset, position in done:
             file.acknowledged = offset
+            file.done = max(file.done, position)

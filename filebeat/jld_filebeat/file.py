@@ -36,6 +36,7 @@ class Entry:
         path: where it was first seen.
         format: of its lines.
         offset: from where it has to be read again after a restart, in bytes.
+        done: up to where its lines were shipped then, in bytes; before, only parts of unfinished lines are of interest.
         head: length of its beginning that is known, in bytes.
         digest: SHA-256 of that beginning.
         previous: id of the file that its first lines may continue.
@@ -48,6 +49,7 @@ class Entry:
     path: str
     format: Format
     offset: int
+    done: int
     head: int
     digest: str
     previous: str | None
@@ -68,13 +70,19 @@ class Join:
         time: of the first part.
         parts: file, first byte and end of each part's line.
         size: bytes of all parts of the message, also of those that will be cut off.
-        holds: files, and where in each the first part begins: none of them is done before the last part has come.
+        holds: files, and from where each has to be read again as long as the last part has not come: its first part,
+            or its beginning where earlier files have that. Whatever ended a line in between is read again too.
     """
 
     time: bytes
     parts: "list[tuple[File, int, int]]" = field(default_factory=list)
     size: int = 0
     holds: "dict[File, int]" = field(default_factory=dict)
+
+    def hold(self, file: "File", start: int) -> None:
+        """Have a file read again from there as long as the last part has not come, unless it is from before."""
+        if file not in self.holds:
+            self.holds[file] = file.held[self] = start
 
 
 class File:
@@ -105,6 +113,9 @@ class File:
         self.scanned = 0
         """Up to here there is no end of the line that begins at the position."""
         self.acknowledged = 0
+        """From here it has to be read again after a restart."""
+        self.done = 0
+        """All events that end before are acknowledged."""
         self.joins: dict[bytes, Join] = {}
         self.held: dict[Join, int] = {}
         self.is_registered = False
@@ -173,7 +184,7 @@ class File:
             OSError: it cannot be read.
         """
         found = os.fstat(self.descriptor)
-        if found.st_size < max(self.position, self.scanned, len(self.head)):
+        if found.st_size < max(self.position, self.scanned, self.done, len(self.head)):
             raise RewrittenError
         if (found.st_size, found.st_mtime_ns) == (self.size, self.modified):
             return False
@@ -195,8 +206,12 @@ class File:
             raise RewrittenError
         self.head = head
 
-    def entry(self) -> Entry:
-        """Give what the registry keeps."""
+    def entry(self, previous: str | None) -> Entry:
+        """Give what the registry keeps.
+
+        Args:
+            previous: id of the file that its first lines may continue.
+        """
         return Entry(
             id=self.id,
             device=self.key[0],
@@ -205,9 +220,10 @@ class File:
             path=self.path,
             format=self.format,
             offset=self.acknowledged,
+            done=self.done,
             head=len(self.head),
             digest=hashlib.sha256(self.head).hexdigest(),
-            previous=self.previous_id,
+            previous=previous,
         )
 
     def claim(self, entry: Entry) -> bool:
@@ -215,12 +231,13 @@ class File:
         head = os.pread(self.descriptor, entry.head, 0)
         if (
             (entry.key, entry.generation) != (self.key, self.generation)
-            or os.fstat(self.descriptor).st_size < entry.offset
+            or os.fstat(self.descriptor).st_size < max(entry.offset, entry.done)
             or hashlib.sha256(head).hexdigest() != entry.digest
         ):
             return False
         self.id, self.path, self.format, self.head = entry.id, entry.path, entry.format, head
         self.position = self.scanned = self.acknowledged = entry.offset
+        self.done = entry.done
         self.previous_id = entry.previous
         self.is_registered = True
         return True

@@ -61,6 +61,8 @@ class Follower:
         """Files to be read, in this order."""
         self._unclaimed = {entry.key: (entry, time.monotonic()) for entry in entries}
         """Entries whose files were not found yet, and since when."""
+        self._last = Batch()
+        """What was read last."""
         self._complaints = Complaints(_log)
 
     @property
@@ -122,6 +124,8 @@ class Follower:
     def fill(self) -> Batch | None:
         """Read a window's events, a piece of each file that has some in turn; None when there are none."""
         batch = Batch()
+        if self._last.is_acknowledged:
+            self._last = Batch()  # nor are its events kept in memory
         while self._ready and not batch.is_full:
             file = next(iter(self._ready))
             del self._ready[file]
@@ -131,16 +135,26 @@ class Follower:
                 self._ready[file] = None
             elif file.heir:
                 self._ready[file.heir] = None
-        return batch if batch.events else None
+        if not batch.events:
+            self._last.follow(batch)
+            return None
+        self._last = batch
+        return batch
 
     def entries(self) -> tuple[list[Entry], list[File]]:
         """Give what the registry has to keep, and the files whose ids are then on disk."""
         files = [file for file in self._files.values() if file.head]
-        known = {file.id for file in files} | {entry.id for entry, _ in self._unclaimed.values()}
-        for file in files:
-            if file.previous_id not in known:
-                file.previous_id = None
-        return [file.entry() for file in files] + [entry for entry, _ in self._unclaimed.values()], files
+        waiting = [entry for entry, _ in self._unclaimed.values()]
+        known = {file.id for file in files} | {entry.id for entry in waiting}
+        empty = {file.id: file.previous_id for file in self._files.values() if not file.head}
+
+        def before(file: File) -> str | None:
+            previous = file.previous_id
+            while previous and previous not in known:
+                previous = empty.get(previous)
+            return previous
+
+        return [file.entry(before(file)) for file in files] + waiting, files
 
     def registered(self, files: Iterable[File]) -> None:
         """Take note that the ids of these files are on disk, so that they may be read."""
@@ -291,9 +305,12 @@ class Follower:
                 return False
         if previous is None or previous is not file.previous:  # it was truncated: nothing is left of its parts
             return True
-        file.joins.update(previous.joins)
-        previous.joins.clear()
         file.previous = previous.heir = None
+        if file.position == 0:  # else they were written late, and what they might continue in is shipped
+            for join in previous.joins.values():
+                join.hold(file, 0)
+            file.joins.update(previous.joins)
+            previous.joins.clear()
         return True
 
     def _read(self, file: File, batch: Batch) -> bool:
@@ -328,6 +345,10 @@ class Follower:
         self._ready.pop(file, None)
         if self._files.get(file.key) is file:
             del self._files[file.key]
+        if not file.head:  # what it is between comes together
+            for other in self._files.values():
+                if other.previous_id == file.id:
+                    other.previous_id = file.previous_id
         if file.previous:
             file.previous.heir = None
         if file.heir:

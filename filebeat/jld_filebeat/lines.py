@@ -184,19 +184,24 @@ class Reader:
         if file.format == "plain":
             batch.add(self._form(file).event(start, now, line.removesuffix(b"\r"), flags=flags))
             return
+        is_new = file.position > file.done
         parsed = _PARSERS[file.format](line)
         if parsed is None:
-            batch.add(self._form(file).event(start, now, line, flags=(*flags, "malformed")))
+            if is_new:
+                batch.add(self._form(file).event(start, now, line, flags=(*flags, "malformed")))
             return
         time, stream, is_partial, text = parsed
         join = file.joins.get(stream)
         if is_partial:
             if join is None:
                 join = file.joins[stream] = Join(time)
-            _hold(join, file, start)
+            join.hold(file, start)
             if join.size < LINE:
                 join.parts.append((file, start, start + len(line)))
             join.size += len(text)
+        elif not is_new:
+            if join:
+                _release(join, file, stream)
         elif join is None:
             batch.add(self._form(file).event(start, time, text, stream, flags))
         else:
@@ -207,11 +212,9 @@ class Reader:
         origin, offset, _ = join.parts[0]
         flags = ("truncated",) if join.size + len(text) > LINE else ()
         batch.add(self._form(origin).event(offset, join.time, whole[:LINE], stream, flags))
-        del file.joins[stream]
-        for holder in join.holds:
-            del holder.held[join]
-            if holder is not file:
-                batch.mark(holder)
+        _release(join, file, stream)
+        for holder in {file: 0, **join.holds}:
+            batch.mark(holder)
 
     def _form(self, file: File) -> Form:
         form = self._forms.get(file)
@@ -234,9 +237,10 @@ def _to_json(text: str) -> tuple[bytes, bool]:
     return b'"%b"' % b"".join(pieces), size > JSON
 
 
-def _hold(join: Join, file: File, start: int) -> None:
-    if file not in join.holds:
-        join.holds[file] = file.held[join] = start
+def _release(join: Join, file: File, stream: bytes) -> None:
+    del file.joins[stream]
+    for holder in join.holds:
+        del holder.held[join]
 
 
 def _line_end(file: File) -> tuple[int | None, bool]:

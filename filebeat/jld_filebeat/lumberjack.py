@@ -83,7 +83,7 @@ class Windows:
         if new <= 0:
             return 0
         batch.acknowledge(before + number)
-        if batch.acknowledged == len(batch.events):
+        if batch.is_acknowledged:
             self._sent.popleft()
         return new
 

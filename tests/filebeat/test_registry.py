@@ -16,6 +16,7 @@ ENTRY = Entry(
     path="/x/caf\udce9.log",
     format="cri",
     offset=3,
+    done=3,
     head=3,
     digest="ab",
     previous=None,
