@@ -79,7 +79,7 @@ def test_parts_over_time(table: Any, pod: Path) -> None:
 
 
 def test_restart_within_parts(table: Any, pod: Path) -> None:
-    """The registry does not pass the first part before the last was shipped; what came behind it is not shipped again."""
+    """The registry does not pass the first part before the last was shipped; what came behind it is not repeated."""
     pod.write_text(cri("stdout F done", "stdout P a", "stderr F e"))
     first = table.ship()
     assert [event["message"] for event in first] == ["done", "e"]
