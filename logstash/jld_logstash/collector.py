@@ -16,13 +16,14 @@ from .settings import Settings
 from .sink import Sink
 from .spool import Spool
 
-SHIPPER_SECONDS = 2
+# With that of the service these times make 5 s: who ends it, may kill it after 7 s.
+SHIPPER_SECONDS = 1
 """How long the batches under way may take after SIGTERM."""
 
-SINK_SECONDS = 3
-"""How long confirms are waited for after SIGTERM."""
+SINK_SECONDS = 2.5
+"""How long confirms, and the end of the connection, are waited for after that."""
 
-SPOOL_SECONDS = 2
+SPOOL_SECONDS = 1
 """How long the disk is waited for at the end."""
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ async def run() -> None:
         sink = Publisher(settings, to_broker, spool, metrics)
     spool.on_safe = sink.wake
     server = Server(certificates, Intake(spool, settings.shipper_name), metrics)
-    service = Service(metrics, spool, sink)
+    service = Service(metrics, spool, sink, server)
     try:
         port = await service.listen(settings.logstash_host, settings.logstash_port)
         beats_port = server.listen(settings.logstash_host, settings.logstash_beats_port)

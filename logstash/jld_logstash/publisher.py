@@ -14,6 +14,9 @@ from .settings import Settings
 from .spool import Spool
 from .tls import Certificates
 
+CLOSE_SECONDS = 0.5
+"""Of the time to stop, what is left for the end of the connection, which the broker has to answer."""
+
 STABLE_SECONDS = 30
 """A connection that held for this long makes the next time to wait a short one."""
 
@@ -59,8 +62,8 @@ class Publisher:
         """
         self._stopping.set()
         if session := self._session:
-            session.finish(seconds)
-        self._thread.join(seconds + 1)
+            session.finish(seconds - CLOSE_SECONDS)
+        self._thread.join(seconds)
 
     @property
     def is_alive(self) -> bool:

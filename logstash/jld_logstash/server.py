@@ -69,7 +69,13 @@ class Server:
         listener.setblocking(False)  # noqa: FBT003 the socket's own way
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener))
+        self._accepting.add_done_callback(_say_why)
         return int(listener.getsockname()[1])
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes connections, or was told to take no more."""
+        return self._accepting is not None and (not self._accepting.done() or self._accepting.cancelled())
 
     async def close(self, seconds: float) -> None:
         """Take no more connections and no more events, and acknowledge what was taken.
@@ -154,6 +160,12 @@ class Server:
     def _refuse(self, kind: str, reason: str, peer: str) -> None:
         self._metrics.refused.labels(kind).inc()
         self._sayings.warning(f"a shipper is refused: {reason}", peer=peer)
+
+
+def _say_why(accepting: asyncio.Task[None]) -> None:
+    """Log what ended the taking of connections, unless it was asked to end."""
+    if not accepting.cancelled():
+        _log.critical("no more shippers can connect", exc_info=accepting.exception())
 
 
 def _name(certificate: dict[str, Any]) -> str:

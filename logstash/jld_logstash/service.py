@@ -7,8 +7,12 @@ from aiohttp import http_exceptions, web
 
 from .errors import BusyPortError
 from .metrics import Metrics
+from .server import Server
 from .sink import Sink
 from .spool import Spool
+
+SHUTDOWN_SECONDS = 0.5
+"""How long an answer under way is waited for at the end."""
 
 
 class Service:
@@ -17,18 +21,20 @@ class Service:
     Args:
         metrics: what is shown.
         spool: whether it takes events tells readiness.
-        sink: whether it and the spool run tells health.
+        sink: whether it, the spool and the server run tells health.
+        server: as the sink.
     """
 
-    def __init__(self, metrics: Metrics, spool: Spool, sink: Sink) -> None:
+    def __init__(self, metrics: Metrics, spool: Spool, sink: Sink, server: Server) -> None:
         self._metrics = metrics
         self._spool = spool
         self._sink = sink
+        self._server = server
         app = web.Application()
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._show)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer.
@@ -56,14 +62,14 @@ class Service:
         await self._runner.cleanup()
 
     async def _health(self, _: web.Request) -> web.Response:
-        if self._spool.is_alive and self._sink.is_alive:
+        if self._spool.is_alive and self._sink.is_alive and self._server.is_alive:
             return web.json_response({"status": "ok"})
-        return _failure("stopped", "A thread has ended unexpectedly; the log says why.")
+        return _failure("stopped", "A part has ended unexpectedly; the log says why.")
 
     async def _ready(self, _: web.Request) -> web.Response:
         if not self._spool.trouble:
             return web.json_response({"status": "ok"})
-        return _failure("spool", f"The spool takes no events: {self._spool.trouble}.")
+        return _failure("not-ready", f"The spool takes no events: {self._spool.trouble}.")
 
     async def _show(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.page(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})

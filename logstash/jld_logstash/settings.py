@@ -1,7 +1,9 @@
 """The collector's settings: the only place that reads the environment."""
 
+import contextlib
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -9,6 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import BadSettingError
+
+HOST_LIMIT = 253
+"""Characters of a host's name (RFC 1035, section 2.3.4, without the bytes of lengths)."""
 
 NAME_LIMIT = 255
 """Bytes of a routing key (AMQP 0-9-1, section 4.2.5.3: short strings)."""
@@ -24,6 +29,19 @@ def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("should be an absolute path")
     return path
+
+
+def _host(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        return str(ip_address(text))
+    try:
+        # As the resolver does it, which raises for a label that is empty or too long.
+        name = text.encode("idna").decode().removesuffix(".")
+    except UnicodeError:
+        name = ""
+    if len(name) > HOST_LIMIT or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name, re.ASCII):
+        raise ValueError("should be the name of a host, or an IP address")
+    return text
 
 
 def _routing_key(name: str) -> str:
@@ -54,7 +72,9 @@ class Settings(BaseSettings):
     shipper_name: Annotated[str, AfterValidator(_routing_key)] = Field(
         "jupyterlabdemo", description="AMQP routing key, and `shipper` of events that have none"
     )
-    rabbitmq_target_host: str | None = Field(None, description="the broker; either this or LOGSTASH_EVENTS_FILE")
+    rabbitmq_target_host: Annotated[str, AfterValidator(_host)] | None = Field(
+        None, description="the broker; either this or LOGSTASH_EVENTS_FILE"
+    )
     rabbitmq_target_tls: bool = Field(default=True, description="whether to speak TLS to the broker")
     rabbitmq_target_port: Annotated[int, Field(ge=1, le=65535)] = Field(
         default_factory=lambda data: 5671 if data["rabbitmq_target_tls"] else 5672,

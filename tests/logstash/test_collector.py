@@ -76,7 +76,7 @@ def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None
     until("it is full", lambda: collector.metric("logstash_spool_writable") == 0)
     assert 4 < acknowledged < 8
     assert collector.get("/readyz").status_code == 503
-    assert collector.get("/readyz").json()["error"] == "spool"
+    assert collector.get("/readyz").json()["error"] == "not-ready"
     assert collector.get("/healthz").status_code == 200
     assert collector.metric("logstash_spool_events") == acknowledged
     assert 0 < collector.metric("logstash_spool_size_bytes") < collector.metric("logstash_spool_limit_bytes")

@@ -46,6 +46,12 @@ def test_defaults(load: Any) -> None:
     assert settings.logstash_spool_limit == 2**30
 
 
+@pytest.mark.parametrize("host", ["a", "a-1.b_2.", "a" * 63, "bücher.example", "192.0.2.1", "2001:db8::1"])
+def test_hosts(load: Any, host: str) -> None:
+    """A broker has a name, perhaps one that is not ASCII, or an address."""
+    assert load(TO_BROKER | {"RABBITMQ_TARGET_HOST": host}).rabbitmq_target_host == host
+
+
 def test_port_follows_tls(load: Any) -> None:
     """Without TLS the broker's port is another, unless it is told."""
     assert load(TO_BROKER | {"RABBITMQ_TARGET_TLS": "false"}).rabbitmq_target_port == 5672
@@ -83,6 +89,13 @@ def test_sizes(load: Any, text: str, size: int) -> None:
         (
             TO_BROKER | {"RABBITMQ_TARGET_CERTIFICATE_FILE": "/pem"},
             "RABBITMQ_TARGET_KEY_FILE=: required with RABBITMQ_TARGET_CERTIFICATE_FILE",
+        ),
+        *(
+            (
+                TO_BROKER | {"RABBITMQ_TARGET_HOST": host},
+                f"RABBITMQ_TARGET_HOST={host}: should be the name of a host, or an IP address",
+            )
+            for host in ("a..b", ".", "a" * 64, "ü" * 64, "a." * 128, "amqp://broker", "broker:5671", "[::1]", "a b")
         ),
         (TO_FILE | {"LOGSTASH_CA_FILE": ""}, "LOGSTASH_CA_FILE=: required"),
         (TO_FILE | {"LOGSTASH_EVENTS_FILE": "events"}, "LOGSTASH_EVENTS_FILE=events: should be an absolute path"),
