@@ -6,7 +6,6 @@ Names of settings are those of RabbitMQ's guides on configuration, definitions, 
 import base64
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 
 from .settings import Settings
@@ -23,7 +22,10 @@ PLUGINS = "[rabbitmq_prometheus].\n"
 
 
 def configuration(settings: Settings) -> str:
-    """Write rabbitmq.conf: AMQP over TLS only, and log lines with the names that Logstash's v1 format has."""
+    """Write rabbitmq.conf: AMQP over TLS only, and log lines with the names that Logstash's v1 format has.
+
+    Definitions that are known are skipped: after a kill RabbitMQ 4.0 would end over a queue that it still recovers.
+    """
     state = settings.state_dir
     return f"""\
 listeners.tcp = none
@@ -34,7 +36,9 @@ ssl_options.versions.1 = tlsv1.3
 ssl_options.versions.2 = tlsv1.2
 prometheus.tcp.ip = {settings.host}
 prometheus.tcp.port = {settings.metrics_port}
-load_definitions = {state / "definitions.json"}
+definitions.import_backend = local_filesystem
+definitions.local.path = {state / "definitions.json"}
+definitions.skip_if_unchanged = true
 log.file = false
 log.console = true
 log.console.level = info
@@ -53,7 +57,7 @@ def definitions(settings: Settings) -> str:
     def user(name: str, password: str) -> dict[str, object]:
         return {
             "name": name,
-            "password_hash": password_hash(password),
+            "password_hash": password_hash(name, password),
             "hashing_algorithm": "rabbit_password_hashing_sha256",
             "tags": "",
         }
@@ -111,9 +115,13 @@ def definitions(settings: Settings) -> str:
     )
 
 
-def password_hash(password: str) -> str:
-    """Hash a password as RabbitMQ's guide on passwords has it: base64 of a salt of 32 bits and the salted SHA-256."""
-    salt = secrets.token_bytes(4)
+def password_hash(name: str, password: str) -> str:
+    """Hash a password as RabbitMQ's guide on passwords has it: base64 of a salt of 32 bits and the salted SHA-256.
+
+    The salt follows from name and password, so that the definitions are the same at each start. It guards nothing:
+    these passwords are random.
+    """
+    salt = hashlib.sha256(f"{name}:{password}".encode()).digest()[:4]
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
