@@ -6,6 +6,7 @@ A rescan looks at every folder and every open file; that is the truth. Hints onl
 import errno
 import logging
 import os
+import resource
 import stat
 import time
 from collections import defaultdict
@@ -23,6 +24,9 @@ QUIET_SECONDS = 5
 
 GONE_SECONDS = 60
 """How long a removed file must not have changed before it is let go: its writer may still have it open."""
+
+SPARE = 32
+"""Descriptors that are left for everything else: connection, registry, folders, probes."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class Follower:
         """Entries whose files were not found yet, and since when."""
         self._last = Batch()
         """What was read last."""
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE
         self._complaints = Complaints(_log)
 
     @property
@@ -189,7 +194,7 @@ class Follower:
         key: Key = (found.st_dev, found.st_ino)
         if key not in self._files:
             try:
-                file = File.open(path, form)
+                file = self._open(path, form)
             except OSError as error:
                 self._complain(path, error)
                 self._wait_for(key)
@@ -200,6 +205,11 @@ class Follower:
             elif not self._claim(file):
                 return None
         return self._files[key]
+
+    def _open(self, path: str, form: Format) -> File:
+        if len(self._files) >= self._most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return File.open(path, form)
 
     def _claim(self, file: File) -> bool:
         """Follow a new file, as the one that the registry knows if it is that; say whether that could be told."""

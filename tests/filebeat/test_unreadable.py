@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jld_filebeat.follower import SPARE
 
 Follow = Callable[[str], Any]
 
@@ -90,3 +91,16 @@ def test_trouble_is_told(
     table.messages()
     table.messages()
     assert [record.getMessage() for record in caplog.records] == [f"cannot read '{logs}': Input/output error"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_more_files_than_descriptors(follow: Follow, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files beyond the limit of descriptors wait for others to be let go; some descriptors are left for the rest."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (SPARE + 1, SPARE + 1))
+    for name in ("a", "b"):
+        (logs / f"{name}.log").write_text(f"{name}\n")
+    table = follow(f"plain:{logs}/*.log")
+    assert table.messages() == ["a"]
+    assert table.messages() == []
+    (logs / "a.log").unlink()
+    assert table.messages() + table.messages() == ["b"]
