@@ -25,6 +25,9 @@ QUIET_SECONDS = 5
 GONE_SECONDS = 60
 """How long a removed file must not have changed before it is let go: its writer may still have it open."""
 
+TURN_SECONDS = 0.1
+"""How long one search for events may take; connection, health and signals wait meanwhile."""
+
 SPARE = 32
 """Descriptors that are left for everything else: connection, registry, folders, probes."""
 
@@ -127,11 +130,14 @@ class Follower:
         return is_folder or path in self._places or any(wanted.matches(path) for wanted in self._inputs)
 
     def fill(self) -> Batch | None:
-        """Read a window's events, a piece of each file that has some in turn; None when there are none."""
-        batch = Batch()
+        """Read a window's events, a piece of each file that has some in turn; None when there are none.
+
+        A line without end in sight, or a file that a member has made huge, takes a turn like any other.
+        """
+        batch, begun = Batch(), time.monotonic()
         if self._last.is_acknowledged:
             self._last = Batch()  # nor are its events kept in memory
-        while self._ready and not batch.is_full:
+        while self._ready and not batch.is_full and time.monotonic() - begun < TURN_SECONDS:
             file = next(iter(self._ready))
             del self._ready[file]
             if not (file.is_registered and self._inherit(file)):
@@ -142,6 +148,8 @@ class Follower:
                 self._ready[file.heir] = None
         if not batch.events:
             self._last.follow(batch)
+            if self._ready:
+                self._wake()
             return None
         self._last = batch
         return batch
