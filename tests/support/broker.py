@@ -140,7 +140,7 @@ class Broker:
     def parameters(self, user: str = "reader") -> pika.ConnectionParameters:
         """Say how to connect to it."""
         return pika.ConnectionParameters(
-            host="localhost",
+            host="127.0.0.1",
             port=self.port,
             credentials=pika.PlainCredentials(user, self.password_file.read_text()),
             ssl_options=pika.SSLOptions(ssl.create_default_context(cafile=str(self.ca)), "localhost"),
