@@ -375,7 +375,7 @@ def to_broker(broker: Broker) -> dict[str, str | None]:
     """Give the settings with which the collector publishes to the shared broker."""
     return {
         "LOGSTASH_EVENTS_FILE": None,
-        "RABBITMQ_TARGET_HOST": "localhost",
+        "RABBITMQ_TARGET_HOST": "127.0.0.1",
         "RABBITMQ_TARGET_PORT": str(broker.port),
         "RABBITMQ_TARGET_CA_FILE": str(broker.ca),
         "RABBITMQ_TARGET_USER": "logstash",

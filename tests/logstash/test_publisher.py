@@ -345,6 +345,6 @@ def test_killed(
         publisher.stop(3)
         assert not publisher.is_alive
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "the broker localhost is away: " in warnings[0]
+    assert "the broker 127.0.0.1 is away: " in warnings[0]
     # Other things may be wrong while it comes: its queue is back after its port. Each is said once.
     assert len(set(warnings)) == len(warnings)
