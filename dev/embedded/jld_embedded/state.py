@@ -92,10 +92,11 @@ class State:
         """
         folder = self.given / service
         folder.mkdir(parents=True, exist_ok=True)
+        uid = pwd.getpwnam(user).pw_uid if user else os.geteuid()
         for source in files:
             content = source.read_bytes()
             copy = folder / source.name
-            if not copy.exists() or copy.owner() != (user or source.owner()) or copy.read_bytes() != content:
+            if not copy.exists() or copy.stat().st_uid != uid or copy.read_bytes() != content:
                 write(copy, content, user)
         return folder
 

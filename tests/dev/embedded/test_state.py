@@ -107,6 +107,17 @@ def test_lock_is_closed_to_others(folder: Path) -> None:
         assert mode(state.root / "lock") == 0o600
 
 
+def test_giving_needs_no_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are given where the machine has no name for who starts the stack, as in many containers."""
+    state = State(folder / "var")
+    state.make()
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    secret = state.secret("reader_password")
+    for _ in range(2):
+        given = state.give("broker", "", [secret])
+    assert (given / secret.name).read_bytes() == secret.read_bytes()
+
+
 @pytest.mark.root
 def test_given_files_follow_their_user(folder: Path) -> None:
     """A copy that belongs to the wrong user is made anew, and stays as it is where it is right."""
