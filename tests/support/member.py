@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+from channel import Channel
 from stack import Stack, until
-from websockets.sync.client import ClientConnection, connect
 
 IMAGE = "lsstsqre/jld-lab-py3:0.1.0"
 """An image of the menu that stack.py sets."""
@@ -194,17 +194,15 @@ class Lab:
             with self._socket(f"terminals/websocket/{name}") as terminal:
                 terminal.send(json.dumps(["stdin", f"{typed}\r"]))
                 while "jld-end" not in printed:
-                    kind, *data = json.loads(terminal.recv(timeout=60))
+                    kind, *data = json.loads(terminal.receive(60))
                     printed += data[0] if kind == "stdout" else ""
         finally:
             self.api("DELETE", f"terminals/{name}")
         plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07", "", printed)
         return plain.split("jld-begin", 1)[1].split("jld-end", 1)[0].strip()
 
-    def _socket(self, path: str) -> ClientConnection:
-        address = f"{self.url.replace('http', 'ws', 1)}/{path}"
-        tls = self.tls if address.startswith("wss:") else None
-        return connect(address, additional_headers=self.headers, open_timeout=60, max_size=None, ssl=tls)
+    def _socket(self, path: str) -> Channel:
+        return Channel(f"{self.url.replace('http', 'ws', 1)}/{path}", self.headers, self.tls)
 
 
 class Kernel:
@@ -214,7 +212,7 @@ class Kernel:
         channels: Its websocket; messages are as Jupyter's messaging protocol 5 has them.
     """
 
-    def __init__(self, channels: ClientConnection) -> None:
+    def __init__(self, channels: Channel) -> None:
         self._channels = channels
 
     def run(self, code: str, seconds: float = 90) -> str:
@@ -237,7 +235,7 @@ class Kernel:
         )
         printed = ""
         while True:
-            message = json.loads(self._channels.recv(timeout=seconds))
+            message = json.loads(self._channels.receive(seconds))
             if message.get("parent_header", {}).get("msg_id") != header["msg_id"]:
                 continue
             content = message["content"]
