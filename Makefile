@@ -1,6 +1,6 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs ready distribution test e2e e2e-browser lint format docs lock clean
+.PHONY: help up down status logs ready distribution images test e2e e2e-browser lint format docs lock clean
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 EMBEDDED := .venv/bin/python -P -m jld_embedded
@@ -35,6 +35,9 @@ test: ready ## run every suite but the end-to-end one
 
 test-%: ready ## run one suite
 	@.venv/bin/pytest tests/$*
+
+images: ready ## build the images of all components, and print their sizes
+	@.venv/bin/python -P dev/images.py
 
 e2e: ready ## run the end-to-end suite against a stack of its own
 	@.venv/bin/pytest tests/e2e --target=embedded -m "not browser"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,14 @@ sys.path.append(str(Path(__file__).parents[1]))
 SEARCHED = f"{os.environ['PATH']}:/usr/sbin"
 """Where programs of the distribution are; an ordinary user's PATH leaves /usr/sbin out."""
 
+
+def _no_engine() -> str | None:
+    docker = shutil.which("docker")
+    if docker and subprocess.run([docker, "version"], capture_output=True, check=False).returncode == 0:
+        return None
+    return "needs a Docker engine"
+
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "needs root",
     "browser": lambda: None if shutil.which("chromium") else "needs Chromium (Debian package: chromium)",
@@ -21,6 +30,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "rabbitmq": lambda: (
         None if shutil.which("rabbitmq-server", path=SEARCHED) else "needs RabbitMQ (Debian package: rabbitmq-server)"
     ),
+    "docker": _no_engine,
 }
 
 

