@@ -9,7 +9,6 @@ from traitlets.config import Config
 from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
 from .authenticator import GITHUB_TIMEOUT, MemberAuthenticator
 from .health import HANDLERS
-from .local import LocalSpawner, is_taken
 from .log import JsonFormatter
 from .settings import Settings
 
@@ -76,24 +75,16 @@ def configure(settings: Settings) -> Config:
         "github_url": settings.github_url,
     }
 
-    hub.authenticator_class = MemberAuthenticator
-    c.Authenticator.any_allow_config = True  # MemberAuthenticator decides by itself
-    c.Authenticator.enable_auth_state = True
-    c.Authenticator.auth_refresh_age = REFRESH_SECONDS
-    c.Authenticator.auth_refresh_strict = True
-    c.Authenticator.refresh_pre_spawn = False  # pre_spawn_start checks, and can say why
-    member = c.MemberAuthenticator
-    member.client_id = settings.github_client_id
-    member.client_secret = settings.github_client_secret.get_secret_value()
-    member.github_url = settings.github_url
-    member.oauth_callback_url = settings.oauth_callback_url
-    member.scope = ["read:org"]
-    member.http_request_kwargs = {"request_timeout": GITHUB_TIMEOUT}
-    member.organizations = settings.github_organization_whitelist
-    member.membership_grace = settings.hub_membership_grace
-    member.is_taken = is_taken
+    _sign_in(c, settings)
+    # An adapter's libraries are imported only where it is used.
+    if settings.hub_spawner == "docker":
+        from . import container  # noqa: PLC0415 - as above
 
-    hub.spawner_class = LocalSpawner
+        hub.spawner_class, c.MemberAuthenticator.is_taken = container.ContainerSpawner, container.is_taken
+    else:
+        from . import local  # noqa: PLC0415 - as above
+
+        hub.spawner_class, c.MemberAuthenticator.is_taken = local.LocalSpawner, local.is_taken
     spawner = c.Spawner
     c.MemberSpawner.settings = settings
     spawner.start_timeout = START_SECONDS
@@ -109,6 +100,29 @@ def configure(settings: Settings) -> Config:
         hub.services.append({"name": "metrics", "api_token": settings.hub_metrics_token.get_secret_value()})
         hub.load_roles.append({"name": "metrics", "services": ["metrics"], "scopes": ["read:metrics"]})
     return c
+
+
+def _sign_in(c: Config, settings: Settings) -> None:
+    """Let members sign in with GitHub."""
+    c.JupyterHub.authenticator_class = MemberAuthenticator
+    c.Authenticator.any_allow_config = True  # MemberAuthenticator decides by itself
+    c.Authenticator.enable_auth_state = True
+    c.Authenticator.auth_refresh_age = REFRESH_SECONDS
+    c.Authenticator.auth_refresh_strict = True
+    c.Authenticator.refresh_pre_spawn = False  # pre_spawn_start checks, and can say why
+    member = c.MemberAuthenticator
+    member.client_id = settings.github_client_id
+    member.client_secret = settings.github_client_secret.get_secret_value()
+    member.github_url = settings.github_url
+    if settings.hub_github_connect_url:
+        # As an Enterprise server has them; browsers still go to github_url.
+        member.token_url = f"{settings.hub_github_connect_url}/login/oauth/access_token"
+        member.github_api = f"{settings.hub_github_connect_url}/api/v3"
+    member.oauth_callback_url = settings.oauth_callback_url
+    member.scope = ["read:org"]
+    member.http_request_kwargs = {"request_timeout": GITHUB_TIMEOUT}
+    member.organizations = settings.github_organization_whitelist
+    member.membership_grace = settings.hub_membership_grace
 
 
 def _cull(c: Config, seconds: int) -> None:

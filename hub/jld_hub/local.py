@@ -1,7 +1,6 @@
 """The embedded run's adapter: a lab is a process with the member's uid, gid and groups."""
 
 import grp
-import json
 import os
 import pwd
 import shutil
@@ -14,7 +13,7 @@ import psutil
 from jupyterhub.spawner import LocalProcessSpawner
 
 from .lab import Lab
-from .spawner import MemberSpawner
+from .spawner import MemberSpawner, last_message
 
 UMASK = 0o027
 """Homes are private to the member and readable for his organizations at most."""
@@ -177,14 +176,8 @@ class LocalSpawner(MemberSpawner, LocalProcessSpawner):  # type: ignore[misc]
         self.settings.hub_log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         return self.settings.hub_log_dir / f"{self.user.name}.log"
 
-    def last_words(self) -> str:
+    async def last_words(self) -> str:
         """Return the message of the last line that this lab, not an earlier one, wrote to its log."""
         with self.log_file.open("rb") as log:
             log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - 4096))
-            lines = log.read().decode(errors="replace").strip().splitlines()
-        if not lines:
-            return ""
-        try:
-            return str(json.loads(lines[-1])["message"])
-        except (ValueError, TypeError, KeyError):
-            return lines[-1]
+            return last_message(log.read())

@@ -4,6 +4,8 @@ import math
 import os
 import re
 import sys
+from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -88,6 +90,9 @@ class Settings(BaseSettings):
     github_client_id: str = Field(description="client id of the OAuth application")
     github_client_secret: SecretStr = Field(description="client secret of the OAuth application")
     github_url: str = Field("https://github.com", description="GitHub, or a GitHub Enterprise server")
+    hub_github_connect_url: str | None = Field(
+        None, description="GitHub as the hub itself reaches it, where that is not GITHUB_URL, which browsers use"
+    )
     oauth_callback_url: str = Field(description="where GitHub sends the browser: https://…/hub/oauth_callback")
     github_organization_whitelist: Names = Field(
         description="comma-separated organizations whose members may sign in; case does not matter"
@@ -125,8 +130,23 @@ class Settings(BaseSettings):
     hub_cull_idle_seconds: int = Field(
         86400, ge=0, description="seconds without activity after which a lab is stopped; 0: never"
     )
-    hub_spawner: Literal["local"] = Field("local", description="how labs are started")
-    hub_homes_dir: Path = Field(Path("/homes"), description="local: the folder that the provisioner exports")
+    hub_spawner: Literal["local", "docker"] = Field(
+        "local", description="how labs are started: `local`, as processes, or `docker`, as containers"
+    )
+    hub_homes_dir: Path = Field(
+        Path("/homes"), description="the folder that the provisioner exports; docker: its path on the engine's host"
+    )
+    hub_docker_url: str = Field("unix:///var/run/docker.sock", description="docker: the engine's API")
+    hub_docker_project: str = Field(
+        "jupyterlabdemo",
+        description="docker: Compose's name for the stack, by which hub and proxy are found and labs are named",
+    )
+    # The engine's own pools (in 172.16.0.0/12 and 192.168.0.0/16) end after some 30 networks; Kubernetes' usual
+    # ranges are others of 10.0.0.0/8.
+    hub_docker_networks: IPv4Network = Field(
+        IPv4Network("10.213.0.0/16"),
+        description="docker: addresses for labs' networks, 16 for each; no other network of the host's",
+    )
     hub_runtime_dir: Path = Field(Path("/run/jld"), description="local: short path for labs' sockets")
     hub_log_dir: Path = Field(Path("/var/log/labs"), description="local: a log file for each lab")
     hub_lab_python: Path = Field(
@@ -161,9 +181,36 @@ class Settings(BaseSettings):
             raise ValueError("different image names, such as lsstsqre/jld-lab-py3:1.0,lsstsqre/jld-lab-py3:2.0")
         return names
 
-    @field_validator("github_url", "hub_connect_url", "hub_proxy_api_url", "hub_fileserver_url")
+    @field_validator("hub_docker_url")
     @classmethod
-    def _url(cls, url: str) -> str:
+    def _engine(cls, url: str) -> str:
+        if not re.fullmatch(r"unix:///\S+|(tcp|https?)://[^\s/@]+", url):
+            raise ValueError("an address such as unix:///var/run/docker.sock or tcp://host:2376")
+        return url
+
+    @field_validator("hub_docker_project")
+    @classmethod
+    def _project(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+            raise ValueError("a name of lower-case letters, digits, - and _, as Compose takes it")
+        return name
+
+    @field_validator("hub_docker_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        with suppress(ValueError):
+            network = IPv4Network(value)
+            if network.is_private and network.prefixlen <= 28:  # noqa: PLR2004 - what a lab gets
+                return network
+        raise ValueError("a private range of at least 16 addresses, such as 10.213.0.0/16")
+
+    @field_validator(
+        "github_url", "hub_connect_url", "hub_proxy_api_url", "hub_fileserver_url", "hub_github_connect_url"
+    )
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             raise ValueError("an address such as https://host:port")
         return url.rstrip("/")

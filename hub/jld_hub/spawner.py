@@ -1,6 +1,7 @@
 """What all spawners share: the member's identity, his folders, his choice, and the announcement."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -116,12 +117,12 @@ class MemberSpawner(_Base):  # type: ignore[misc]
         try:
             while not (await asyncio.wait(waits, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
                 if await self.poll() is not None:
-                    raise LabError(f"Your lab ended while it started. {self.last_words()}".strip(), reason="lab")
+                    raise LabError(f"Your lab ended while it started. {await self.last_words()}".strip(), reason="lab")
         finally:
             for wait in waits:
                 wait.cancel()
 
-    def last_words(self) -> str:
+    async def last_words(self) -> str:
         """Return the last line that the lab wrote, where the adapter has it."""
         return ""
 
@@ -134,6 +135,21 @@ class MemberSpawner(_Base):  # type: ignore[misc]
     def notices(self) -> list[str]:
         """Return what members must be told about this way to run labs."""
         return []
+
+
+def last_message(log: bytes) -> str:
+    """Return the message of the last line of a lab's log, or the whole line where it is no JSON.
+
+    Args:
+        log: The end of the log.
+    """
+    lines = log.decode(errors="replace").strip().splitlines()
+    if not lines:
+        return ""
+    try:
+        return str(json.loads(lines[-1])["message"])
+    except (ValueError, TypeError, KeyError):
+        return lines[-1]
 
 
 async def _accepts(host: str, port: int) -> None:

@@ -22,7 +22,7 @@ class Adapter(MemberSpawner):
         """Return the exit status, None while the lab lives."""
         return self.exit_status
 
-    def last_words(self) -> str:
+    async def last_words(self) -> str:
         """Return what the lab last said."""
         return "LAB_STACK_DIR=/nowhere: a folder"
 
