@@ -1,31 +1,43 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs ready distribution images test e2e e2e-browser lint format docs lock clean
+.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
-EMBEDDED := .venv/bin/python -P -m jld_embedded
-PREPARED := .venv/bin/python -P -c 'import jld_embedded' 2>/dev/null
+# Which way to run: containers where a Docker engine answers, else processes.
+RUN ?= $(shell docker version >/dev/null 2>&1 && echo compose || echo embedded)
+STACK = .venv/bin/python -m jld_$(RUN)
+PREPARED = .venv/bin/python -P -c 'import jld_$(RUN)' 2>/dev/null
 CODE := hub lab fileserver filebeat logstash nginx dev bench tests
 
 help: ## print these verbs
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "  suites: $(SUITES)"
 
-up: ready distribution ## start the whole stack, or what of it does not run, and say where it is
-	@$(EMBEDDED) up
+up: up-$(RUN) ## start the whole stack, or what of it does not run, and say where it is; RUN=embedded or compose
 
-down: ## end every process of the stack, labs too
-	@if $(PREPARED); then $(EMBEDDED) down; else echo "nothing runs: make up has not come so far here"; fi
+up-embedded: ready distribution
+	@$(STACK) up
+
+up-compose: tools
+	@$(STACK) up $(if $(DEV),--dev)
+
+up-%:
+	@echo "RUN=$*: should be embedded or compose"; exit 78
+
+down: ## end all of the stack, labs too
+	@if $(PREPARED); then $(STACK) down; else echo "nothing runs: make up has not come so far here"; fi
 
 status: ## show each part, since when it runs and whether it is ready
-	@if $(PREPARED); then $(EMBEDDED) status; else echo "not running: make up has not come so far here"; exit 3; fi
+	@if $(PREPARED); then $(STACK) status; else echo "not running: make up has not come so far here"; exit 3; fi
 
-logs: ready ## follow the events as they arrive at the broker; service=hub (or lab) and member=alice choose
-	@$(EMBEDDED) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
+logs: tools ## follow the events as they arrive at the broker; service=hub (or lab) and member=alice choose
+	@$(STACK) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
 
-ready:
+ready: STEPS =
+tools: STEPS = packages components
+ready tools:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.13 is needed (Debian, Ubuntu: apt install python3 python3-venv)"; exit 1; fi
-	@$(PYTHON) dev/bootstrap.py
+	@$(PYTHON) dev/bootstrap.py $(STEPS)
 
 distribution: ready
 	@$(PYTHON) -m dev.distribution
@@ -36,7 +48,7 @@ test: ready ## run every suite but the end-to-end one
 test-%: ready ## run one suite
 	@.venv/bin/pytest tests/$*
 
-images: ready ## build the images of all components, and print their sizes
+images: tools ## build the images of all components, and print their sizes
 	@.venv/bin/python -P dev/images.py
 
 e2e: ready ## run the end-to-end suite against a stack of its own

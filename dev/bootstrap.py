@@ -2,7 +2,8 @@
 """Make the checkout ready to run: `.venv`, `.stack` and the proxy's Node modules.
 
 Standard library only, and readable by any Python 3.8, so that a machine whose `python3` is too old hears so in a
-sentence. Every step has a digest of what it is made from; a step whose digest is on record is left alone.
+sentence. Every step has a digest of what it is made from; a step whose digest is on record is left alone. Arguments
+name the steps to do, all unless named: `packages`, `components`, `stack`, `proxy`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NODE_OLDEST = 20
 """The oldest Node that configurable-http-proxy 5 runs on."""
 
-EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "dev/github", "dev/embedded")
+EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "dev/github", "dev/embedded", "dev/compose")
 """Installed as links."""
 
 COPIED = ("lab", "nginx", "dev/broker")
@@ -288,9 +289,13 @@ class Bootstrap:
         aside.write_text(json.dumps({**self.done(), **made}))
         aside.replace(self.record)
 
-    def run(self) -> None:
+    def due(self, wanted: Sequence[str]) -> list[Step]:
+        """List what is to be done of the steps that are wanted."""
+        return [step for step in self.steps() if step.name in wanted and self.is_due(step)]
+
+    def run(self, wanted: Sequence[str]) -> None:
         """Do what is due."""
-        for step in filter(self.is_due, self.steps()):
+        for step in self.due(wanted):
             begun = time.monotonic()
             say(f"{step.title} ...")
             step.work()
@@ -380,9 +385,10 @@ def main() -> int:
     try:
         place([".venv", ".stack", "var"], shared=shared)
         bootstrap = Bootstrap(shared=shared)
-        if any(map(bootstrap.is_due, bootstrap.steps())):
+        wanted = sys.argv[1:] or [step.name for step in bootstrap.steps()]
+        if bootstrap.due(wanted):
             with locked(CHECKOUT):
-                bootstrap.run()
+                bootstrap.run(wanted)
     except (SetupError, OSError) as error:
         told = f"{error.filename or 'a file'}: {error.strerror}" if isinstance(error, OSError) else error
         sys.stderr.write(f"\nbootstrap: {told}\n")

@@ -4,20 +4,18 @@ import contextlib
 import json
 import logging
 import ssl
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 from pika.spec import Basic, BasicProperties
-
-from .service import HOST
-from .state import State
 
 # `away` is told in a line what pika would tell in dozens.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -33,30 +31,47 @@ PREFETCH = 1000
 Event = Mapping[str, Any]
 
 
-def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], None]) -> Generator[Event, None, None]:
+class Broker(NamedTuple):
+    """Where events arrive, and how to read them.
+
+    Attributes:
+        host: address.
+        port: AMQP over TLS.
+        name: what its certificate must be for.
+        authority: file of the certificate that vouches for the broker's.
+        password: file of the reader's password.
+    """
+
+    host: str
+    port: int
+    name: str
+    authority: Path
+    password: Path
+
+
+def away(why: str) -> None:
+    """Say that the broker does not answer."""
+    sys.stderr.write(f"the broker does not answer, trying on ({' '.join(why.split())[:200]})\n")
+
+
+def from_broker(
+    find: Callable[[], Broker], begin: datetime, away: Callable[[str], None]
+) -> Generator[Event, None, None]:
     """Give events from the broker's queue, for ever; over restarts of the broker too.
 
     The queue is a stream: reading takes nothing away, and each event has an offset to go on from
     (RabbitMQ's guide on streams).
 
     Args:
-        state: the stack's state folder, which has the password and the authority of the broker's certificate.
-        port: the broker's port.
+        find: tells the broker, which may have another address after a restart.
         begin: how far back to begin; somewhat older events may come too.
         away: told once, with the reason, each time the broker is lost.
     """
-    context = ssl.create_default_context(cafile=str(state.certificates / "authority.pem"))
-    parameters = pika.ConnectionParameters(
-        host=HOST,
-        port=port,
-        credentials=pika.PlainCredentials("reader", state.secret("reader_password").read_text()),
-        ssl_options=pika.SSLOptions(context, "localhost"),
-    )
     offset: datetime | int = begin
     told = False
     while True:
         try:
-            connection = pika.BlockingConnection(parameters)
+            connection = pika.BlockingConnection(parameters(find()))
             for following, event in messages(connection, offset):
                 offset, told = following, False
                 yield event
@@ -65,6 +80,17 @@ def from_broker(state: State, port: int, begin: datetime, away: Callable[[str], 
                 away(str(error) or type(error).__name__)
             told = True
             time.sleep(PAUSE)
+
+
+def parameters(broker: Broker) -> pika.ConnectionParameters:
+    """Say how to connect as the reader."""
+    context = ssl.create_default_context(cafile=str(broker.authority))
+    return pika.ConnectionParameters(
+        host=broker.host,
+        port=broker.port,
+        credentials=pika.PlainCredentials("reader", broker.password.read_text()),
+        ssl_options=pika.SSLOptions(context, broker.name),
+    )
 
 
 def messages(connection: pika.BlockingConnection, begin: datetime | int) -> Iterator[tuple[int, Event]]:

@@ -2,13 +2,14 @@
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .arrivals import Event, from_broker, from_file
+from .arrivals import Broker, Event, away, from_broker, from_file
 from .errors import EmbeddedError
 from .lines import parse, readable
+from .service import HOST
 from .services import Stack
 from .state import State
 
@@ -29,11 +30,38 @@ def logs(state: State, stack: Stack, service: str | None, member: str | None) ->
         EmbeddedError: where there is no such service.
     """
     names = ["lab", "supervisord", *(part.name for part in stack.services())]
+    check(service, names)
+    show(arrivals(state, stack, datetime.now(UTC) - BACK), names, whence, service, member)
+
+
+def check(service: str | None, names: list[str]) -> None:
+    """See that there is such a service.
+
+    Raises:
+        EmbeddedError: where there is none.
+    """
     if service not in (None, *names):
         raise EmbeddedError(f"service={service}: one of {', '.join(sorted(names))}")
-    width = max(map(len, names))
-    begin = datetime.now(UTC) - BACK
-    with contextlib.closing(arrivals(state, stack, begin)) as events:
+
+
+def show(
+    arriving: Generator[Event, None, None],
+    names: list[str],
+    whence: Callable[[Event], tuple[str, str | None]],
+    service: str | None,
+    member: str | None,
+) -> None:
+    """Print events, until interrupted.
+
+    Args:
+        arriving: the events.
+        names: of all services.
+        whence: tells the service and, for a lab, the member that an event is of.
+        service: only this service.
+        member: only the lab of this member, and lines that name him.
+    """
+    width, begin = max(map(len, names)), datetime.now(UTC) - BACK
+    with contextlib.closing(arriving) as events:
         for event in events:
             origin, owner = whence(event)
             line = str(event.get("message", ""))
@@ -49,10 +77,9 @@ def arrivals(state: State, stack: Stack, begin: datetime) -> Generator[Event, No
     if not stack.has_broker:
         return from_file(state.events)
 
-    def away(why: str) -> None:
-        sys.stderr.write(f"the broker does not answer, trying on ({' '.join(why.split())[:200]})\n")
-
-    return from_broker(state, stack.ports["broker"], begin, away)
+    authority, password = state.certificates / "authority.pem", state.secret("reader_password")
+    broker = Broker(HOST, stack.ports["broker"], "localhost", authority, password)
+    return from_broker(lambda: broker, begin, away)
 
 
 def whence(event: Event) -> tuple[str, str | None]:

@@ -63,10 +63,16 @@ class State:
     def make(self) -> None:
         """Make what is in the folder and the secrets, where they are missing."""
         self.make_root()
-        for folder in (self.secrets, self.certificates, self.hub, self.programs, self.log):
+        for folder in (self.hub, self.programs, self.log):
             own(folder)
         for folder in (self.export, self.export / "keepalive", self.log / "labs"):
             folder.mkdir(exist_ok=True)
+        self.make_secrets()
+
+    def make_secrets(self) -> None:
+        """Make the secrets that are missing."""
+        for folder in (self.secrets, self.certificates):
+            own(folder)
         for name in SECRETS:
             if not self.secret(name).exists():
                 self.keep_secret(name, secrets.token_hex(32))

@@ -3,15 +3,14 @@
 import contextlib
 import itertools
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pika
 import pytest
 from broker import Broker
+from jld_embedded.arrivals import Broker as Place
 from jld_embedded.arrivals import from_broker
-from jld_embedded.state import State
 from pika.exceptions import UnroutableError
 from stack import until
 
@@ -37,15 +36,12 @@ def routed(broker: Broker, line: str) -> bool:
 @pytest.mark.rabbitmq
 def test_follows_over_a_kill(tmp_path: Path) -> None:
     """What was there comes first, then what arrives; after a kill of the broker it goes on without repeating."""
-    state = State(tmp_path / "var")
-    state.certificates.mkdir(parents=True)
     told: list[str] = []
     with Broker(tmp_path) as broker:
-        shutil.copy(broker.ca, state.certificates / "authority.pem")
-        shutil.copy(broker.password_file, state.secret("reader_password"))
+        place = Place("127.0.0.1", broker.port, "localhost", Path(broker.ca), Path(broker.password_file))
         publish(broker, "one", "two")
         begin = datetime.now(UTC) - timedelta(minutes=1)
-        with contextlib.closing(from_broker(state, broker.port, begin, told.append)) as events:
+        with contextlib.closing(from_broker(lambda: place, begin, told.append)) as events:
             assert [event["message"] for event in itertools.islice(events, 2)] == ["one", "two"]
             publish(broker, "three")
             assert next(events)["message"] == "three"

@@ -1,0 +1,1 @@
+"""The stack in containers, as `make up` starts it where a Docker engine answers."""
