@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from containers import ComposeStack
 from member import Lab, Member, Visit
 from stack import EmbeddedStack, Stack
 
-TARGETS = {"embedded": EmbeddedStack}
+TARGETS: dict[str, type[Stack]] = {"compose": ComposeStack, "embedded": EmbeddedStack}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,15 +17,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the look at all events of the run come last."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what a test of one target says."""
+    config.addinivalue_line("markers", "target(name, reason): runs against this target only, and why")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is another target's own, and have the look at all events of the run come last."""
+    chosen = config.getoption("--target")
+    items[:] = [item for item in items if all(mark.args == (chosen,) for mark in item.iter_markers("target"))]
     items.sort(key=lambda item: item.name == "test_no_secret_of_the_run_is_in_an_event")
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+def kind(request: pytest.FixtureRequest) -> type[Stack]:
+    """Say how a test starts a system of its own."""
+    return TARGETS[request.config.getoption("--target")]
+
+
+@pytest.fixture(scope="session")
+def stack(kind: type[Stack]) -> Iterator[Stack]:
     """Start the system once for all tests."""
-    running = TARGETS[request.config.getoption("--target")]()
+    running = kind()
     try:
         running.up()
         yield running

@@ -10,6 +10,11 @@ from member import Lab, Member, Visit
 from stack import CHECKOUT, Stack
 
 
+def is_closed(output: str) -> bool:
+    """Whether a command found its way barred, by rights or because a container has no such thing."""
+    return any(error in output for error in ("Permission denied", "No such file", "Read-only file system"))
+
+
 def test_lab_page(alice: Member) -> None:
     """The member's lab page is there, and no page of another site may frame it."""
     page = alice.web.get(f"{alice.url}/user/alice/lab")
@@ -20,7 +25,7 @@ def test_lab_page(alice: Member) -> None:
 
 def test_lab_announces_itself(stack: Stack, lab: Lab) -> None:
     """The start ended by the lab's own word, which nobody else can give."""
-    assert "204 POST /hub/api/announcement (alice@" in (stack.state / "log" / "hub.log").read_text()
+    assert "204 POST /hub/api/announcement (alice@" in stack.log("hub")
     address = f"{stack.url}/hub/api/announcement"
     for headers in ({}, {"Authorization": "token wrong"}, lab.headers):
         assert httpx.post(address, verify=stack.tls, headers=headers, json={}).status_code == 403
@@ -76,9 +81,9 @@ def test_members_share_their_organizations_folder(stack: Stack, lab: Lab, visit:
     other = Lab(bob)
     lab.terminal("echo from alice > ~/groups/lsst/note; echo secret > ~/private")
     assert other.terminal("cat ~/groups/lsst/note") == "from alice"
-    assert "Permission denied" in other.terminal(f"cat {stack.export}/homes/4242424/private")
+    assert is_closed(other.terminal(f"cat {stack.export}/homes/4242424/private"))
     assert other.terminal("ls ~/groups/") == "lsst"
-    assert "Permission denied" in other.terminal(f"ls {stack.export}/groups/1508001")
+    assert is_closed(other.terminal(f"ls {stack.export}/groups/1508001"))
     assert (stack.export / "groups" / "3050001" / "note").stat().st_gid == 3050001
 
 
@@ -97,15 +102,15 @@ def test_lab_knows_nothing_of_the_hubs_secrets(stack: Stack, lab: Lab) -> None:
 @pytest.mark.root
 def test_secrets_are_closed_to_labs(stack: Stack, lab: Lab) -> None:
     """A member cannot read the folder of secrets, nor the hub's environment."""
-    assert "Permission denied" in lab.terminal(f"ls {stack.state}/secrets")
-    assert "Permission denied" in lab.terminal(f"cat /proc/{stack.pid('hub')}/environ")
+    assert is_closed(lab.terminal(f"ls {stack.state}/secrets"))
+    assert is_closed(lab.terminal(f"cat /proc/{stack.pid('hub')}/environ"))
 
 
 @pytest.mark.root
 def test_member_cannot_change_the_server(lab: Lab) -> None:
     """Neither the server's environment nor the stack is the member's to write."""
-    assert "Permission denied" in lab.terminal(f"touch {(CHECKOUT / '.venv').resolve()}/x")
-    assert "Permission denied" in lab.terminal('touch "$LAB_STACK_DIR/x"')
+    assert is_closed(lab.terminal(f"touch {(CHECKOUT / '.venv').resolve()}/x"))
+    assert is_closed(lab.terminal('touch "$LAB_STACK_DIR/x"'))
 
 
 def test_home_does_not_configure_the_page(alice: Member, lab: Lab) -> None:

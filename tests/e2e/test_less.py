@@ -8,7 +8,10 @@ import pytest
 from member import Lab, Member
 from stack import EmbeddedStack, until
 
-pytestmark = pytest.mark.root
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.target("embedded", reason="images bring all programs along"),
+]
 
 
 @pytest.fixture

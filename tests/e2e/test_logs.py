@@ -6,15 +6,13 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from broker import Arrivals, arrivals
 from member import SECRETS, Kernel, Lab, Member
-from stack import CHECKOUT, Stack, until
+from stack import CHECKOUT, Stack, Writer, until
 
 IN_TIME = 2.0
 """Seconds from a cell to the broker, at the most."""
@@ -35,7 +33,7 @@ def shout(kernel: Kernel, line: str) -> None:
     kernel.run(f"import sys; print({line!r}, file=sys.__stderr__, flush=True)")
 
 
-def test_line_of_a_cell_is_at_the_broker_in_time(lab: Lab, arrived: Arrivals) -> None:
+def test_line_of_a_cell_is_at_the_broker_in_time(stack: Stack, lab: Lab, arrived: Arrivals) -> None:
     """A line that a cell prints to the server's log is at the broker within 2 s, with all that says whose it is."""
     with lab.kernel() as kernel:
         shout(kernel, "warm")
@@ -46,7 +44,8 @@ def test_line_of_a_cell_is_at_the_broker_in_time(lab: Lab, arrived: Arrivals) ->
     event, properties = arrived.events[found[0]], arrived.properties[found[0]]
     message = json.loads(event["message"])
     assert (message["message"], message["service"], message["user"]) == ("a line of alice's", "lab", "alice")
-    assert event["log"]["file"]["path"].endswith("/labs/alice.log")
+    assert stack.origin(event) == ("lab", "alice")
+    assert event["log"]["file"]["path"].endswith(".log")
     assert event["shipper"] == arrived.keys[found[0]] == "jupyterlabdemo"
     assert event["host"]["name"]
     assert event["event"]["id"] == properties.message_id
@@ -84,49 +83,18 @@ def test_every_service_is_at_the_broker(stack: Stack, arrived: Arrivals) -> None
     parts = {"hub", "github", "fileserver", "keepalive", "nginx", "filebeat", "logstash", "broker"}
 
     def seen() -> set[str]:
-        return {Path(event["log"]["file"]["path"]).name.partition(".")[0] for event in arrived.events}
+        return {stack.origin(event)[0] for event in arrived.events}
 
     stack.get("/hub/login")
     until("a line of each", lambda: parts <= seen())
 
 
-class Writer(threading.Thread):
-    """Writes numbered lines to a log, which is rotated by rename now and then.
-
-    Attributes:
-        lines: What was written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self.path = path
-        self.lines: list[str] = []
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        """Write until told to end, 500 lines a second."""
-        for rotation in itertools.count(1):
-            with self.path.open("a") as file:
-                for number in range(400):
-                    line = f"{self.path.stem} {rotation} {number}"
-                    file.write(f"{line}\n")
-                    file.flush()
-                    self.lines.append(line)
-                    if self.over.wait(0.002):
-                        return
-            self.path.rename(f"{self.path}.{rotation}")
-
-
 @pytest.fixture
 def writer(stack: Stack) -> Iterator[Writer]:
     """Write to a log beside those of the services."""
-    running = Writer(stack.state / "log/writer.log")
-    running.start()
+    running = stack.writer()
     yield running
-    running.over.set()
-    running.join()
-    for file in stack.state.glob("log/writer.log*"):
-        file.unlink()
+    running.remove()
 
 
 def kill(stack: Stack, part: str) -> None:
@@ -152,18 +120,17 @@ def test_nothing_is_lost_when_parts_are_killed(stack: Stack, lab: Lab, arrived: 
         for part in [*FAILURES, *reversed(FAILURES)]:
             kill(stack, part)
         count = int(kernel.run("going = False\nshouting.join()\ncount"))
-    writer.over.set()
-    writer.join()
-    expected = {f"cell {number}" for number in range(count)} | set(writer.lines)
+    written = writer.end()
+    expected = {f"cell {number}" for number in range(count)} | set(written)
     assert count > 100
-    assert len(writer.lines) > 1000
+    assert len(written) > 1000
 
     def lines() -> list[tuple[str, str]]:
         """Give line and id of what arrived of the two, repeats too."""
         found = []
         for event in list(arrived.events):
-            path = Path(event["log"]["file"]["path"])
-            text = json.loads(event["message"])["message"] if path.parent.name == "labs" else event["message"]
+            is_lab = stack.origin(event)[0] == "lab"
+            text = json.loads(event["message"])["message"] if is_lab else event["message"]
             if text.startswith(("cell ", "writer ")):
                 found.append((text, event["event"]["id"]))
         return found

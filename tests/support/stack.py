@@ -1,8 +1,9 @@
-"""A running stack, as a test sees it; one class per target, the same attributes in each."""
+"""A running stack, as a test sees it; the embedded one, and what all have in common."""
 
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -10,10 +11,11 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import pika
@@ -59,8 +61,58 @@ def until(what: str, check: Callable[[], T], seconds: float = 30) -> T:
     raise AssertionError(f"not within {seconds} s: {what} (last: {last})")
 
 
-class EmbeddedStack:
-    """The embedded stack in a state folder and on ports of its own, beside one that may be running.
+class Writer(Protocol):
+    """Writes numbered lines to a log, 500 a second, which is rotated now and then."""
+
+    def end(self) -> list[str]:
+        """Stop, and return what was written."""
+
+    def remove(self) -> None:
+        """Stop, and remove what was written."""
+
+
+class FileWriter(threading.Thread):
+    """Writes to a file, which is rotated by rename.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.path = path
+        self.lines: list[str] = []
+        self.over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Write until told to end."""
+        for rotation in itertools.count(1):
+            with self.path.open("a") as file:
+                for number in range(400):
+                    line = f"{self.path.stem} {rotation} {number}"
+                    file.write(f"{line}\n")
+                    file.flush()
+                    self.lines.append(line)
+                    if self.over.wait(0.002):
+                        return
+            self.path.rename(f"{self.path}.{rotation}")
+
+    def end(self) -> list[str]:
+        """Stop, and return what was written."""
+        self.over.set()
+        self.join()
+        return self.lines
+
+    def remove(self) -> None:
+        """Stop, and remove what was written."""
+        self.end()
+        for file in self.path.parent.glob(f"{self.path.name}*"):
+            file.unlink()
+
+
+class Stack:
+    """A stack in a state folder and on ports of its own, beside one that may be running; a subclass per target.
 
     Attributes:
         url: Where browsers go, as `make up` says.
@@ -68,28 +120,27 @@ class EmbeddedStack:
         state: The state folder.
         output: What the last `make` printed.
         command: How `make` is run.
+        again: Seconds that a second `make up` may take.
     """
+
+    again = 3.0
 
     def __init__(self, **settings: str) -> None:
         # Labs run as other users, who must be able to pass.
         self.state = Path(tempfile.mkdtemp(prefix="jld-e2e-", dir="/var/tmp"))
         self.state.chmod(0o755)
-        self.port = free_ports(PORTS + 1)
         self.url = ""
         self.tls = ssl.create_default_context()
         self.output = ""
         self.command = ["make", "--no-print-directory"]
         # The stack's settings are this test's alone, whatever the developer has set for his own.
         own = (
-            *("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_", "FILESERVER_"),
-            *("FILEBEAT_", "LOGSTASH_", "NGINX_", "BROKER_", "RABBITMQ_", "SHIPPER_NAME"),
+            *("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_", "FILESERVER_", "COMPOSE_", "EMBEDDED_"),
+            *("FILEBEAT_", "LOGSTASH_", "NGINX_", "BROKER_", "RABBITMQ_", "SHIPPER_NAME", "RUN", "DEV"),
         )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = inherited | {
             "EMBEDDED_ENV_FILE": os.devnull,
-            "EMBEDDED_STATE": str(self.state),
-            "EMBEDDED_PORT": str(self.port),
-            "EMBEDDED_HTTPS_PORT": str(self.port + PORTS),
             "GITHUB_ORGANIZATION_WHITELIST": "lsst-sqre,lsst",
             "LAB_CONTAINER_NAMES": "lsstsqre/jld-lab-py3:0.1.0,lsstsqre/jld-lab-py3:experimental",
             "LAB_CONTAINER_DESCS": "Recommended,Experimental",
@@ -120,7 +171,7 @@ class EmbeddedStack:
 
     def up(self) -> None:
         """Start it."""
-        found = re.search(r"^open (\S+)$", self.make("up"), re.MULTILINE)
+        found = re.search(r"^open (\S+)$", self.make("up", seconds=900), re.MULTILINE)
         assert found, self.output
         self.url = found[1]
         if self.url.startswith("https:"):
@@ -137,7 +188,7 @@ class EmbeddedStack:
         return self.state / "export"
 
     def pid(self, part: str) -> int:
-        """Return the process id of a part, as supervisord knows it."""
+        """Return the process id of a part, as `make status` tells it."""
         self.is_ready()  # what is not ready is listed too
         for line in self.output.splitlines():
             words = line.split()
@@ -146,26 +197,34 @@ class EmbeddedStack:
         raise AssertionError(f"make status does not list {part}: {self.output}")
 
     def processes(self) -> dict[int, dict[str, str]]:
-        """Return every process of this stack with its environment, as far as that can be read.
+        """Return every process of this stack with its environment, as far as that can be read."""
+        raise NotImplementedError
 
-        They are found by the mark in the environment, and as descendants of supervisord.
-        """
-        found: dict[int, dict[str, str]] = {}
-        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
-            supervisord = psutil.Process(int((self.state / "run" / "supervisord.pid").read_text()))
-            found = {process.pid: {} for process in (supervisord, *supervisord.children(recursive=True))}
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                environment = process.environ()
-                if process.pid in found or environment.get("JLD_STATE") == str(self.state):
-                    found[process.pid] = environment
-        return found
+    def log(self, service: str) -> str:
+        """Return what a service has logged."""
+        raise NotImplementedError
+
+    def origin(self, event: dict[str, Any]) -> tuple[str, str | None]:
+        """Tell the service and, for a lab, the member that an event is of."""
+        raise NotImplementedError
+
+    def broker(self) -> pika.ConnectionParameters:
+        """Say how to read the events that have arrived."""
+        raise NotImplementedError
+
+    def writer(self) -> "Writer":
+        """Start writing to a log beside those of the services."""
+        raise NotImplementedError
+
+    @property
+    def control(self) -> Path:
+        """The socket by which the stand-in GitHub is changed."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def github(self) -> Iterator[httpx.Client]:
         """Change what the stand-in GitHub says; undone at the end, without ending anybody's session."""
-        control = (self.state / "run").resolve() / "github.sock"
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(control)), base_url="http://github") as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.control)), base_url="http://github") as client:
             before = client.get("/state").raise_for_status().json()
             try:
                 yield client
@@ -195,19 +254,69 @@ class EmbeddedStack:
         except CommandError:
             return False
 
-    def broker(self) -> pika.ConnectionParameters:
-        """Say how to read the events that have arrived."""
-        context = ssl.create_default_context(cafile=str(self.state / "secrets/certificates/authority.pem"))
-        return pika.ConnectionParameters(
-            host="127.0.0.1",
-            port=self.port + BROKER,
-            credentials=pika.PlainCredentials("reader", (self.state / "secrets/reader_password").read_text()),
-            ssl_options=pika.SSLOptions(context, "localhost"),
-        )
-
     def hub_is_ready(self) -> bool:
         """Tell whether the hub answers through the proxy."""
         return self.get("/hub/health", timeout=5).is_success
+
+    def reader(self, host: str, port: int, name: str) -> pika.ConnectionParameters:
+        """Say how to read from a broker, whose certificate must have a name."""
+        context = ssl.create_default_context(cafile=str(self.state / "secrets/certificates/authority.pem"))
+        return pika.ConnectionParameters(
+            host=host,
+            port=port,
+            credentials=pika.PlainCredentials("reader", (self.state / "secrets/reader_password").read_text()),
+            ssl_options=pika.SSLOptions(context, name),
+        )
+
+
+class EmbeddedStack(Stack):
+    """Processes under supervisord."""
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__(**settings)
+        self.port = free_ports(PORTS + 1)
+        self.environment |= {
+            "RUN": "embedded",
+            "EMBEDDED_STATE": str(self.state),
+            "EMBEDDED_PORT": str(self.port),
+            "EMBEDDED_HTTPS_PORT": str(self.port + PORTS),
+        }
+
+    def processes(self) -> dict[int, dict[str, str]]:
+        """Find them by the mark in the environment, and as descendants of supervisord."""
+        found: dict[int, dict[str, str]] = {}
+        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+            supervisord = psutil.Process(int((self.state / "run" / "supervisord.pid").read_text()))
+            found = {process.pid: {} for process in (supervisord, *supervisord.children(recursive=True))}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                environment = process.environ()
+                if process.pid in found or environment.get("JLD_STATE") == str(self.state):
+                    found[process.pid] = environment
+        return found
+
+    def log(self, service: str) -> str:
+        """Read its file."""
+        return (self.state / "log" / f"{service}.log").read_text()
+
+    def origin(self, event: dict[str, Any]) -> tuple[str, str | None]:
+        """Tell by the path of the log."""
+        path = Path(event["log"]["file"]["path"])
+        name = path.name.partition(".log")[0]
+        return ("lab", name) if path.parent.name == "labs" else (name, None)
+
+    def broker(self) -> pika.ConnectionParameters:
+        """Read on the loopback."""
+        return self.reader("127.0.0.1", self.port + BROKER, "localhost")
+
+    def writer(self) -> Writer:
+        """Write to a file among the logs."""
+        return FileWriter(self.state / "log/writer.log")
+
+    @property
+    def control(self) -> Path:
+        """The path of a socket must be short, which that of the state need not be."""
+        return (self.state / "run").resolve() / "github.sock"
 
 
 def free_ports(count: int) -> int:
@@ -221,7 +330,3 @@ def free_ports(count: int) -> int:
                 continue
             return first
     raise AssertionError("no free ports")
-
-
-Stack = Any
-"""What tests take; EmbeddedStack is the only kind so far."""

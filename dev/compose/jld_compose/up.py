@@ -1,15 +1,16 @@
 """`make up` and `make down`: start what does not run, wait until all is ready, end all of it."""
 
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from jld_embedded.certificates import fingerprint
-from jld_embedded.errors import ServiceError
+from jld_embedded.errors import ServiceError, StateError
 from jld_embedded.lines import readable
 from jld_embedded.settings import CHECKOUT
-from jld_embedded.up import people, say
+from jld_embedded.up import ROOM, people, say
 
 from dev.images import IMAGES
 
@@ -36,8 +37,11 @@ def up(stack: Stack, state: State, *, dev: bool) -> None:
         EmbeddedError: where that is not possible; a stack that this call started is ended again.
     """
     stack.compose()  # says so at once where Compose is missing
-    build()
     state.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(state.root).free
+    if free < ROOM:
+        raise StateError(f"COMPOSE_STATE={state.root}: a disk with {ROOM >> 20} MB free; this one has {free >> 20} MB")
+    build()
     with state.locked():
         state.make()
         stack.keep_files()
