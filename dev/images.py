@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
+EX_TOO_LARGE = 3
+"""Exit status where an image is built, and has more bytes than it may have."""
+
 LAST_LINES = 25
 """What of a failed build's output is shown."""
 
@@ -103,7 +106,8 @@ def main() -> int:
     """Build what the command line names.
 
     Returns:
-        0; 69 where no engine answers; 1 where a build fails, after the last lines of its output.
+        0; 69 where no engine answers; 1 where a build fails, after the last lines of its output; 3 where all are built,
+        and one is larger than its limit.
     """
     known = {Path(image.folder).name: image for image in IMAGES}
     parser = argparse.ArgumentParser(prog="images", description="Build the images.")
@@ -117,6 +121,7 @@ def main() -> int:
         sys.stderr.write(f"images: no Docker engine answers: {error}\n")
         return os.EX_UNAVAILABLE
     _say(f"{'image':<32} {'size':>8} {'time':>8}")
+    status = 0
     for name in names:
         image, begun = known[name], time.monotonic()
         try:
@@ -125,7 +130,10 @@ def main() -> int:
             sys.stderr.write(f"images: {image.tag}: {error}\n")
             return 1
         _say(f"{image.tag:<32} {size / 1e6:>5.0f} MB {time.monotonic() - begun:>6.1f} s")
-    return 0
+        if image.limit and size > image.limit:
+            sys.stderr.write(f"images: {image.tag}: {size:,} bytes, and may have {image.limit:,}\n")
+            status = EX_TOO_LARGE
+    return status
 
 
 def _say(line: str) -> None:
