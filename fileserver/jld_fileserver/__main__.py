@@ -1,13 +1,14 @@
-"""Runs one of the two programs: `python -m jld_fileserver provisioner` or `... keepalive`."""
+"""Runs one of the programs: `python -m jld_fileserver server`, `... provisioner` or `... keepalive`."""
 
 import asyncio
+import logging
 import os
 import sys
 
-from . import keepalive, log, provisioner
-from .errors import BadSettingError, CannotListenError
+from . import keepalive, log, provisioner, server
+from .errors import BadSettingError, CannotListenError, EndedError
 
-PROGRAMS = {"provisioner": provisioner.run, "keepalive": keepalive.run}
+PROGRAMS = {"server": server.run, "provisioner": provisioner.run, "keepalive": keepalive.run}
 
 
 def main() -> int:
@@ -22,6 +23,10 @@ def main() -> int:
         return _refuse(error, os.EX_CONFIG)
     except CannotListenError as error:
         return _refuse(error, os.EX_UNAVAILABLE)
+    except EndedError as error:
+        # Another start may do better.
+        logging.getLogger(__package__).critical("%s", error)
+        return os.EX_SOFTWARE
     return os.EX_OK
 
 

@@ -17,7 +17,11 @@ class BadSettingError(Exception):
 
 
 class CannotListenError(Exception):
-    """The address the service was told to listen on cannot be had."""
+    """The address the service was told to listen on cannot be had, or what is to listen there is not installed."""
+
+
+class EndedError(Exception):
+    """Ganesha ended by itself."""
 
 
 class RequestError(Exception):

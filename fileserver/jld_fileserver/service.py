@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import prometheus_client
 from aiohttp import http_exceptions, web
@@ -31,7 +31,18 @@ _REFUSALS = {
 _log = logging.getLogger(__name__)
 
 
-async def serve(app: web.Application, host: str, port: int, port_variable: str) -> None:
+async def _nothing() -> None:
+    """Wait for ever: a program that only answers requests has nothing to do beside that."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    port_variable: str,
+    work: Callable[[], Coroutine[None, None, None]] = _nothing,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way.
 
     Args:
@@ -39,6 +50,7 @@ async def serve(app: web.Application, host: str, port: int, port_variable: str) 
         host: address to listen on.
         port: port to listen on, 0 for a free one.
         port_variable: the setting that the port came from, to be named when it is busy.
+        work: what is done meanwhile; its end is the end of serving, and what it raises is raised.
 
     Raises:
         CannotListenError: the port is busy, or the address is not this machine's.
@@ -57,10 +69,23 @@ async def serve(app: web.Application, host: str, port: int, port_variable: str) 
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise CannotListenError(f"{port_variable}={port}: should be a free port of {host} ({reason})") from error
         _log.info("listens", extra={"address": host, "port": runner.addresses[0][1]})
-        await stop.wait()
+        await _first(stop.wait(), work())
         _log.info("ends")
     finally:
         await runner.cleanup()
+
+
+async def _first(*works: Coroutine[None, None, object]) -> None:
+    """Wait for the first to end, raise what it raises, and cancel the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

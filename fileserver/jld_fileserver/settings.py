@@ -1,7 +1,8 @@
-"""Settings of both programs: the only place that reads the environment."""
+"""Settings of the programs: the only place that reads the environment."""
 
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,20 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _address(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError as error:
+        raise ValueError("should be an IP address to listen on") from error
+
+
+def _plain(path: Path) -> Path:
+    """Refuse what would have to be quoted in Ganesha's configuration."""
+    if not re.fullmatch(r"/[\w.@/-]*", str(path)):
+        raise ValueError("should be an absolute path of letters, digits and any of ._@/-")
+    return path
+
+
 def _bearer(token: SecretStr) -> SecretStr:
     """Refuse what no Authorization header can carry (RFC 6750, section 2.1: b64token)."""
     value = token.get_secret_value()
@@ -31,11 +46,13 @@ def _bearer(token: SecretStr) -> SecretStr:
 Host = Annotated[str, Field(description="address to listen on")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
+PlainFolder = Annotated[Path, AfterValidator(_plain)]
+Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """How the settings of both programs are read; a field's name, in capitals, is the variable."""
+    """How the settings of the programs are read; a field's name, in capitals, is the variable."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
@@ -78,6 +95,31 @@ class Settings(BaseSettings):
                 reason = error.strerror if isinstance(error, OSError) else "not text"
                 raise BadSettingError(f"{variable}_FILE", file, f"should be a file to read ({reason})") from error
         return secrets
+
+
+class ServerSettings(Settings):
+    """Settings of the NFS server."""
+
+    fileserver_nfs_host: Address = Field("0.0.0.0", description="IP address to serve NFS on")  # noqa: S104 a container
+    fileserver_nfs_port: int = Field(2049, ge=1, le=65535, description="port to serve NFS on, over TCP")
+    fileserver_export: PlainFolder = Field(Path("/export"), description="folder that is exported")
+    fileserver_state_dir: PlainFolder = Field(
+        Path("/var/lib/ganesha"),
+        description="folder for the list of clients, who reclaim after a restart what they had open and locked; "
+        "it must outlive the server and not be in the export",
+    )
+    fileserver_health_host: Host = "0.0.0.0"  # noqa: S104 a container is reached through its own address
+    fileserver_health_port: Port = Field(8088, description="port to serve health and metrics on; 0 takes a free one")
+
+    @model_validator(mode="after")
+    def _state_is_not_exported(self) -> Self:
+        if self.fileserver_state_dir.is_relative_to(self.fileserver_export):
+            raise BadSettingError(
+                "FILESERVER_STATE_DIR",
+                str(self.fileserver_state_dir),
+                f"should not be below FILESERVER_EXPORT ({self.fileserver_export}), where members reach it",
+            )
+        return self
 
 
 class ProvisionerSettings(Settings):

@@ -19,7 +19,7 @@ def test_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     """Anything but the name of one program ends with a line of usage."""
     monkeypatch.setattr(sys, "argv", ["jld_fileserver", *arguments])
     assert main() == 64
-    assert capsys.readouterr().err == "usage: python -m jld_fileserver provisioner|keepalive\n"
+    assert capsys.readouterr().err == "usage: python -m jld_fileserver server|provisioner|keepalive\n"
 
 
 @pytest.mark.parametrize(
