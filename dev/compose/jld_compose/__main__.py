@@ -10,6 +10,7 @@ from jld_embedded.settings import env_file, make_env_file, unknown
 from jld_embedded.up import say
 
 from . import settings
+from .develop import FILE, develop
 from .logs import logs
 from .stack import Stack
 from .state import State
@@ -57,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     stack = Stack(stack_settings, state, user)
     match arguments.verb:
         case "up":
-            up(stack, state, dev=arguments.dev)
+            up(stack, state, (FILE,) if arguments.dev else ())
+            if arguments.dev:
+                develop(stack.project)
         case "down":
             down(stack, state)
         case "logs":

@@ -25,13 +25,13 @@ DEADLINE = 180.0
 LAB = next(image for image in IMAGES if image.folder == "lab")
 
 
-def up(stack: Stack, state: State, *, dev: bool) -> None:
+def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
     """Build the images, and start the stack, or what of it does not run or has changed.
 
     Args:
         stack: what to start.
         state: its state folder.
-        dev: whether the sources are mounted into the services.
+        files: for Compose, beside compose.yaml.
 
     Raises:
         EmbeddedError: where that is not possible; a stack that this call started is ended again.
@@ -49,7 +49,6 @@ def up(stack: Stack, state: State, *, dev: bool) -> None:
         pull(variables.get("LAB_CONTAINER_NAMES", ""))
         given = state.hand_over(image())
         before = {one.service: one for one in engine.containers(stack.project) if one.service}
-        files = (CHECKOUT / "dev/compose/dev.yaml",) if dev else ()
         try:
             # Services read their secrets when they start.
             stale = sorted(
