@@ -42,6 +42,11 @@ class Container(NamedTuple):
     details: Mapping[str, Any]
 
     @property
+    def id(self) -> str:
+        """What the engine calls it; one that is made anew has another."""
+        return str(self.details["Id"])
+
+    @property
     def state(self) -> str:
         """What the engine calls it, such as `running`, `restarting`, `exited`."""
         return str(self.details["State"]["Status"])

@@ -63,9 +63,7 @@ def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
                 remove(stack, variables)
             raise
     now = {one.service: one for one in engine.containers(stack.project) if one.service}
-    changed = [
-        name for name, one in now.items() if name not in before or one.details["Id"] != before[name].details["Id"]
-    ]
+    changed = [name for name, one in now.items() if name not in before or one.id != before[name].id]
     if before:
         say(f"changed or ended: {', '.join(changed)}" if changed else "all parts are running")
     summary(stack)
@@ -102,23 +100,28 @@ def start(stack: Stack, files: tuple[Path, ...], variables: dict[str, str], befo
     """
     command = stack.compose("up", "--detach", "--remove-orphans", "--quiet-pull", *stack.services, files=files)
     begun = time.monotonic()
-    known = {one.details["Id"]: one.starts for one in before.values()}
-    waiting = set(stack.services)
+    known = {one.id: one.starts for one in before.values()}
+    told: set[str] = set()
     composing = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - no shell
     try:
-        while waiting or composing.poll() is None:
-            if composing.poll():
+        while True:
+            # In this order: what is ready after Compose has ended is what Compose has made.
+            status = composing.poll()
+            found = [one for one in engine.containers(stack.project) if one.service in stack.services]
+            if status:
                 said = composing.stdout.read().strip().splitlines() if composing.stdout else []
-                raise ServiceError(next((line for line in reversed(said) if line.strip()), "Compose failed").strip())
-            for one in engine.containers(stack.project):
-                if one.service not in waiting:
-                    continue
-                if one.state == "exited" or one.starts > known.get(one.details["Id"], 0):
+                raise ServiceError(said[-1].strip() if said else f"Compose ended with status {status}")
+            for one in found:
+                # Until Compose has ended, one that was there before may be on its way out.
+                stays = one.id not in known or status == 0
+                if stays and (one.state == "exited" or one.starts > known.get(one.id, 0)):
                     raise ServiceError(f"{one.service} ended: {last_words(one)}", one.details["State"]["ExitCode"])
-                if one.is_ready:
-                    waiting.remove(one.service)
-                    if one.details["Id"] not in known:
-                        say(f"  {one.service:13}ready after {time.monotonic() - begun:4.1f} s")
+                if one.is_ready and one.id not in known.keys() | told:
+                    told.add(one.id)
+                    say(f"  {one.service:13}ready after {time.monotonic() - begun:4.1f} s")
+            waiting = {*stack.services} - {one.service for one in found if one.is_ready}
+            if status == 0 and not waiting:
+                return
             if time.monotonic() - begun > DEADLINE:
                 raise ServiceError(f"not ready after {DEADLINE:.0f} s: {', '.join(sorted(waiting))} (see make logs)")
             time.sleep(0.2)
