@@ -40,9 +40,7 @@ ENGINE_SECONDS = 30
 CALLS = 8
 """Calls to the engine at the same time; one that stops a lab lasts until the lab has ended."""
 
-AWAY = (
-    "Labs cannot be started right now: the container engine does not answer. Please try again, or tell your operator."
-)
+AWAY = "Labs cannot be {} right now: the engine does not answer. Please try again, or tell your operator."
 
 
 def is_taken(number: int) -> bool:
@@ -143,12 +141,25 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
         Raises:
             LabError: It cannot be started; the message says why.
         """
-        with self._engines_words():
+        with self._engines_words("started"):
             return await super().start()
 
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - its signature
+        """Stop the container, and remove it once it has ended.
+
+        Raises:
+            LabError: It cannot be stopped; the message says why.
+        """
+        with self._engines_words("stopped"):
+            await super().stop(now)
+
     @contextmanager
-    def _engines_words(self) -> Iterator[None]:
-        """Turn what the engine says, or does not say, into a sentence for the member."""
+    def _engines_words(self, done: str) -> Iterator[None]:
+        """Turn what the engine says, or does not say, into a sentence for the member.
+
+        Args:
+            done: What was to be done with the lab.
+        """
         try:
             yield
         except NoSubnetError as error:
@@ -156,10 +167,10 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
             raise LabError("There is no room for another lab right now.", reason="network", status=503) from error
         except APIError as error:
             words = " ".join(str(error.explanation or error).split())[:400].replace(self.api_token or "\n", "***")
-            raise LabError(f"Your lab could not be started: {words}", reason="engine") from error
+            raise LabError(f"Your lab could not be {done}: {words}", reason="engine") from error
         except (DockerException, RequestException) as error:
             self.log.error("The container engine does not answer: %s", error)  # noqa: TRY400 - the cause is in it
-            raise LabError(AWAY, reason="engine", status=503) from error
+            raise LabError(AWAY.format(done), reason="engine", status=503) from error
 
     async def pull_image(self, image: str) -> None:
         """Look whether the image is there; operators pull images, members do not wait for that."""

@@ -110,8 +110,11 @@ class Networks:
                 try:
                     self._client.connect_container_to_network(peer["Id"], name, aliases=aliases)
                 except APIError as error:
-                    if "already exists in network" not in str(error.explanation):
+                    if not error.is_client_error():
                         raise
+                    if "already exists in network" not in str(error.explanation):
+                        self._looked = float("-inf")  # it is just going: look again
+                        continue
                 joined[name] = {}
 
     def remove(self, name: str) -> None:

@@ -438,6 +438,8 @@ async def test_engine_in_trouble(
     lab.log = logging.getLogger("test")
     assert [await lab.poll(), await lab.poll()] == [None, None]
     assert len(caplog.messages) == 1
+    with pytest.raises(LabError, match="cannot be stopped right now"):
+        await lab.stop()
     error = await fail_without_engine(make("bob", BOB))
     assert (error.status_code, "cannot be started right now" in str(error.jupyterhub_message)) == (503, True)
     environment.setenv("HUB_DOCKER_URL", "unix:///var/run/docker.sock")

@@ -67,6 +67,12 @@ WRONG = [
     ("OAUTH_CALLBACK_URL", "https://hub.example.org/", "/hub/oauth_callback"),
     ("HUB_CULL_IDLE_SECONDS", "never", "valid integer"),
     ("HUB_SPAWNER", "docker9", "local"),
+    ("HUB_DOCKER_URL", "/var/run/docker.sock", "unix:///var/run/docker.sock"),
+    ("HUB_DOCKER_PROJECT", "My Stack", "lower-case letters"),
+    ("HUB_DOCKER_NETWORKS", "10.213.0.0/29", "at least 16 addresses"),
+    ("HUB_DOCKER_NETWORKS", "10.213.0.1/16", "such as 10.213.0.0/16"),
+    ("HUB_DOCKER_NETWORKS", "8.0.0.0/8", "a private range"),
+    ("HUB_GITHUB_CONNECT_URL", "github:8082", "an address such as"),
 ]
 
 
