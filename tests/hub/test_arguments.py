@@ -1,14 +1,11 @@
 """What a lab in a container is described with, where no engine is needed."""
 
-from ipaddress import IPv4Network
-
 import pytest
 from jld_hub.app import configure
 from jld_hub.authenticator import MemberAuthenticator
 from jld_hub.container import is_taken, labels, limits, mounts
 from jld_hub.identity import Organization, identify
 from jld_hub.lab import Lab, describe
-from jld_hub.network import subnets
 from jld_hub.settings import load
 
 ALICE = identify("alice", 4242424, [Organization("lsst-sqre", 1508001), Organization("friends", 9001)], ["lsst-sqre"])
@@ -55,19 +52,6 @@ def test_ids_of_services_are_taken() -> None:
         64081,
         64999,
     ]
-
-
-def test_subnets_avoid_what_is_taken() -> None:
-    """A lab gets the lowest subnet that overlaps with no other network's, also where that is larger or smaller."""
-    pool = IPv4Network("10.213.0.0/24")
-    assert str(next(subnets(pool, []))) == "10.213.0.0/28"
-    taken = [IPv4Network(text) for text in ("10.213.0.0/28", "10.213.0.16/30", "10.213.0.64/26", "172.17.0.0/16")]
-    assert [str(subnet) for subnet in subnets(pool, taken)][:3] == [
-        "10.213.0.32/28",
-        "10.213.0.48/28",
-        "10.213.0.128/28",
-    ]
-    assert list(subnets(pool, [IPv4Network("10.0.0.0/8")])) == []
 
 
 def test_the_hubs_own_way_to_github(environment: pytest.MonkeyPatch) -> None:

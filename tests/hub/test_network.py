@@ -1,0 +1,99 @@
+"""Labs' networks: whom a lab reaches, and which addresses it gets."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import IPv4Network
+
+import docker
+import pytest
+from docker.errors import NotFound
+from jld_hub import container
+from jld_hub.network import Networks, NoSubnetError, subnets
+from labs import BOB, LISTEN, PROJECT, Make, address, reaches, serve
+from stack import until
+
+
+def test_subnets_avoid_what_is_taken() -> None:
+    """A lab gets the lowest subnet that overlaps with no other network's, also where that is larger or smaller."""
+    pool = IPv4Network("10.213.0.0/24")
+    assert str(next(subnets(pool, []))) == "10.213.0.0/28"
+    taken = [IPv4Network(text) for text in ("10.213.0.0/28", "10.213.0.16/30", "10.213.0.64/26", "172.17.0.0/16")]
+    assert [str(subnet) for subnet in subnets(pool, taken)][:3] == [
+        "10.213.0.32/28",
+        "10.213.0.48/28",
+        "10.213.0.128/28",
+    ]
+    assert list(subnets(pool, [IPv4Network("10.0.0.0/8")])) == []
+
+
+@pytest.mark.docker
+async def test_labs_reach_the_hub_and_no_other(engine: docker.DockerClient, make: Make, site: str) -> None:
+    """A lab reaches hub and proxy, but neither another lab nor any other service."""
+    hub, proxy, broker = (serve(engine, service, site) for service in ("hub", "proxy", "broker"))
+    alice, bob = make(), make("bob", BOB)
+    await asyncio.gather(alice.start(), bob.start())
+    reached = {
+        "the hub": ("hub", 8081),
+        "the proxy": (address(engine, proxy.name, alice.network_name), 8081),
+        "the proxy by a name that the hub must find elsewhere": ("proxy", 8081),
+        "another lab": (address(engine, bob.object_id, bob.network_name), 8888),
+        "another service": (address(engine, broker.name, site), 8081),
+        "the hub in Compose's network": (address(engine, hub.name, site), 8081),
+        "the hub in another lab's network": (address(engine, hub.name, bob.network_name), 8081),
+    }
+    answers = await asyncio.gather(*(asyncio.to_thread(reaches, engine, alice, *to) for to in reached.values()))
+    assert [name for name, answer in zip(reached, answers, strict=True) if answer] == ["the hub", "the proxy"]
+
+
+@pytest.fixture
+def outside() -> Iterator[str]:
+    """Run a server in a network namespace of its own, as somewhere in the world."""
+    name, ours = f"jld{os.getpid()}", f"jldv{os.getpid()}"
+    world = "198.51.100.2"
+    for command in (
+        f"ip netns add {name}",
+        f"ip link add {ours} type veth peer name eth0 netns {name}",
+        f"ip addr add 198.51.100.1/24 dev {ours}",
+        f"ip link set {ours} up",
+        f"ip -n {name} addr add {world}/24 dev eth0",
+        f"ip -n {name} link set eth0 up",
+        f"ip -n {name} link set lo up",
+        f"ip -n {name} route add default via 198.51.100.1",
+    ):
+        subprocess.run(command.split(), check=True)
+    with subprocess.Popen(["ip", "netns", "exec", name, "perl", "-e", LISTEN.replace("PORT", "8081")]) as server:
+        yield world
+        server.terminate()
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    with suppress(subprocess.CalledProcessError):
+        subprocess.run(["ip", "link", "del", ours], check=True, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.docker
+@pytest.mark.root
+async def test_labs_reach_the_world(engine: docker.DockerClient, make: Make, outside: str) -> None:
+    """A lab reaches a server outside of the engine's networks."""
+    lab = make()
+    await lab.start()
+    until("the server outside answers", lambda: reaches(engine, lab, outside, 8081))
+
+
+@pytest.mark.docker
+def test_networks_at_the_same_time(engine: docker.DockerClient) -> None:
+    """Networks that are made at the same time, by two hubs even, get subnets of their own until there is none."""
+    pool = IPv4Network("10.214.77.0/26")
+    hubs = [Networks(engine.api, PROJECT, pool) for _ in range(2)]
+    labels = {f"{container.LABEL}.stack": PROJECT}
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: hubs[n % 2].make(f"{PROJECT}_z-lab-{n}", labels), range(4)))
+    found = [engine.networks.get(f"{PROJECT}_z-lab-{n}").attrs["IPAM"]["Config"][0]["Subnet"] for n in range(4)]
+    assert sorted(found) == [str(subnet) for subnet in pool.subnets(new_prefix=28)]
+    with pytest.raises(NoSubnetError):
+        hubs[0].make(f"{PROJECT}_z-lab-4", labels)
+    hubs[0].remove(f"{PROJECT}_z-lab-2")
+    with pytest.raises(NotFound):
+        engine.networks.get(f"{PROJECT}_z-lab-2")
