@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 import docker
 import pytest
 from docker.errors import NotFound
+from docker.models.containers import Container
 from jld_hub import container
 from jld_hub.network import Networks, NoSubnetError, subnets
 from labs import BOB, LISTEN, PROJECT, Make, address, reaches, serve
@@ -30,12 +31,22 @@ def test_subnets_avoid_what_is_taken() -> None:
     assert list(subnets(pool, [IPv4Network("10.0.0.0/8")])) == []
 
 
+def gateway(engine: docker.DockerClient, peer: Container) -> str:
+    """Return through which address a container's traffic leaves, as the kernel writes it (proc_pid_net(5))."""
+    output = engine.containers.get(str(peer.name)).exec_run(["cat", "/proc/net/route"]).output
+    assert isinstance(output, bytes)
+    (found,) = (line.split()[2] for line in output.decode().splitlines() if line.split()[1] == "00000000")
+    return found
+
+
 @pytest.mark.docker
 async def test_labs_reach_the_hub_and_no_other(engine: docker.DockerClient, make: Make, site: str) -> None:
     """A lab reaches hub and proxy, but neither another lab nor any other service."""
     hub, proxy, broker = (serve(engine, service, site) for service in ("hub", "proxy", "broker"))
+    way_out = gateway(engine, hub)
     alice, bob = make(), make("bob", BOB)
     await asyncio.gather(alice.start(), bob.start())
+    assert gateway(engine, hub) == way_out, "the hub's traffic to the world goes through a lab's network"
     reached = {
         "the hub": ("hub", 8081),
         "the proxy": (address(engine, proxy.name, alice.network_name), 8081),
