@@ -70,6 +70,10 @@ class Provisioner:
         )
         self._size = Gauge("fileserver_export_size_bytes", "Size of the export.", registry=self._registry)
         self._free = Gauge("fileserver_export_free_bytes", "Free space of the export.", registry=self._registry)
+        self._files = Gauge("fileserver_export_files", "Files the export can hold.", registry=self._registry)
+        self._free_files = Gauge(
+            "fileserver_export_free_files", "Files the export can hold beside those it has.", registry=self._registry
+        )
 
     def application(self) -> web.Application:
         """Give the application that serves this export."""
@@ -110,14 +114,17 @@ class Provisioner:
         return web.json_response({"status": "ok"})
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        size = free = math.nan
+        size = free = files = free_files = math.nan
         try:
             found = await self._looks.run(os.statvfs, self.export.path)
             size, free = found.f_frsize * found.f_blocks, found.f_frsize * found.f_bavail
+            files, free_files = found.f_files, found.f_favail
         except (OSError, StorageError) as error:
             _log.warning("no figures of the export: %s", error)
         self._size.set(size)
         self._free.set(free)
+        self._files.set(files)
+        self._free_files.set(free_files)
         return service.metrics_page(self._registry)
 
     @web.middleware

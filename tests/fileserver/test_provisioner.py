@@ -196,6 +196,7 @@ async def test_metrics(client: Client) -> None:
     assert 'fileserver_request_seconds_count{kind="homes"} 2.0' in text
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("fileserver_export"))
     assert 0 < float(figures["fileserver_export_free_bytes"]) <= float(figures["fileserver_export_size_bytes"])
+    assert 0 <= float(figures["fileserver_export_free_files"]) <= float(figures["fileserver_export_files"])
 
 
 async def test_metrics_without_storage(client: Client, export: Path) -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 from jld_fileserver.errors import BadSettingError
-from jld_fileserver.settings import KeepaliveSettings, ProvisionerSettings, Settings
+from jld_fileserver.settings import KeepaliveSettings, ProvisionerSettings, ServerSettings, Settings
 
 TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for settings in (ProvisionerSettings, KeepaliveSettings):
+    for settings in (ServerSettings, ProvisionerSettings, KeepaliveSettings):
         for field in settings.model_fields:
             monkeypatch.delenv(field.upper(), raising=False)
             monkeypatch.delenv(f"{field.upper()}_FILE", raising=False)
@@ -114,3 +114,25 @@ def test_bad_token_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content
         ProvisionerSettings.load()
     assert str(refusal.value).startswith(f"FILESERVER_TOKEN_FILE={file}: ")
     assert right in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("FILESERVER_NFS_HOST", "fileserver", "should be an IP address to listen on"),
+        ("FILESERVER_NFS_PORT", "0", "should be greater than or equal to 1"),
+        ("FILESERVER_EXPORT", '/a"b', "should be an absolute path of letters, digits and any of ._@/-"),
+        ("FILESERVER_STATE_DIR", "state", "should be an absolute path of letters, digits and any of ._@/-"),
+        (
+            "FILESERVER_STATE_DIR",
+            "/export/s",
+            "should not be below FILESERVER_EXPORT (/export), where members reach it",
+        ),
+    ],
+)
+def test_server(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, right: str) -> None:
+    """What Ganesha could not be told, or would show to members, is refused."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(BadSettingError) as refusal:
+        ServerSettings.load()
+    assert str(refusal.value) == f"{variable}={value}: {right}"

@@ -3,6 +3,7 @@
 It runs as root, and acts as a member in a child process that has the member's ids.
 """
 
+# ruff: noqa: PT017, T201, PTH208 - no test, but a program that prints; a path for each of many names would take long
 import contextlib
 import errno
 import fcntl
@@ -291,22 +292,8 @@ def subpath(uid: int) -> None:
     subprocess.run(["umount", str(target)], check=True)
 
 
-def full(uid: int) -> None:
-    """Write until it is refused, and tell why it was."""
-    home = EXPORT / "homes" / str(uid)
-
-    def write() -> None:
-        with refused(errno.EDQUOT), (home / "much").open("wb") as file:
-            for _ in range(64):
-                file.write(bytes(MEGABYTE))
-                file.flush()
-                os.fsync(file.fileno())
-
-    as_member(uid, [], write)
-
-
 if __name__ == "__main__":
     check: Callable[..., None] = {f.__name__: f for f in (
-        owner, group, groups, write_through, locks, database, big_file, names, see_at_once, subpath, full,
+        owner, group, groups, write_through, locks, database, big_file, names, see_at_once, subpath,
     )}[sys.argv[1]]  # fmt: skip
     check(*(int(word) if word.isdecimal() else word for word in sys.argv[2:]))
