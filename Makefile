@@ -4,25 +4,20 @@
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 # Which way to run: containers where a Docker engine answers, else processes.
+ifneq (,$(filter up down status logs clean,$(MAKECMDGOALS)))
 RUN ?= $(shell docker version >/dev/null 2>&1 && echo compose || echo embedded)
-STACK = .venv/bin/python -m jld_$(RUN)
-PREPARED = .venv/bin/python -P -c 'import jld_$(RUN)' 2>/dev/null
+RUN := $(or $(filter embedded compose,$(RUN)),$(error RUN=$(RUN): should be embedded or compose))
+endif
+STACK := .venv/bin/python -m jld_$(RUN)
+PREPARED := .venv/bin/python -P -c 'import jld_$(RUN)' 2>/dev/null
 CODE := hub lab fileserver filebeat logstash nginx dev bench tests
 
 help: ## print these verbs
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "  suites: $(SUITES)"
 
-up: up-$(RUN) ## start the whole stack, or what of it does not run, and say where it is; RUN=embedded or compose
-
-up-embedded: ready distribution
-	@$(STACK) up
-
-up-compose: tools
+up: $(if $(filter compose,$(RUN)),tools,ready distribution) ## start the whole stack, or what of it does not run, and say where it is
 	@$(STACK) up $(if $(DEV),--dev)
-
-up-%:
-	@echo "RUN=$*: should be embedded or compose"; exit 78
 
 down: ## end all of the stack, labs too
 	@if $(PREPARED); then $(STACK) down; else echo "nothing runs: make up has not come so far here"; fi
@@ -33,11 +28,9 @@ status: ## show each part, since when it runs and whether it is ready
 logs: tools ## follow the events as they arrive at the broker; service=hub (or lab) and member=alice choose
 	@$(STACK) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
 
-ready: STEPS =
-tools: STEPS = packages components
 ready tools:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.13 is needed (Debian, Ubuntu: apt install python3 python3-venv)"; exit 1; fi
-	@$(PYTHON) dev/bootstrap.py $(STEPS)
+	@$(PYTHON) dev/bootstrap.py $(if $(filter tools,$@),packages components)
 
 distribution: ready
 	@$(PYTHON) -m dev.distribution
@@ -51,12 +44,12 @@ test-%: ready ## run one suite
 images: tools ## build the images of all components, and print their sizes
 	@.venv/bin/python -P dev/images.py
 
-e2e: ready ## run the end-to-end suite against a stack of its own
-	@.venv/bin/pytest tests/e2e --target=embedded -m "not browser"
+e2e: ready ## run the end-to-end suite against a stack of its own; target=embedded or compose
+	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m "not browser"
 
 e2e-browser: ready ## run the end-to-end tests that use a browser
 	@command -v chromium >/dev/null || { echo "Chromium is needed (Debian: apt install chromium)"; exit 1; }
-	@.venv/bin/pytest tests/e2e --target=embedded -m browser
+	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m browser
 
 lint: ready ## check style, format and types
 	@.venv/bin/ruff check

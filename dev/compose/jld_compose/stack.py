@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from jld_broker.settings import Settings as Broker
 from jld_embedded.errors import BadSettingError
 from jld_embedded.services import CLIENT_ID
 from jld_embedded.settings import CHECKOUT
+from jld_github.settings import Settings as Standin
 
 from . import engine
 from .settings import Settings, node_name
@@ -110,14 +112,14 @@ class Stack:
             fixed |= {
                 "GITHUB_CLIENT_ID": CLIENT_ID,
                 "GITHUB_URL": self.standin_url,
-                "HUB_GITHUB_CONNECT_URL": "http://github:8082",
+                "HUB_GITHUB_CONNECT_URL": f"http://github:{Standin.model_fields['port'].default}",
                 "STANDIN_PASSPHRASE_FILE": self.secret("passphrase"),
                 "STANDIN_MEMBERS_FILE": self.secret("members.yaml"),
             }
         if self.has_broker:
             fixed |= {
                 f"{TARGET}HOST": "broker",
-                f"{TARGET}PORT": "5671",
+                f"{TARGET}PORT": str(Broker.model_fields["port"].default),
                 f"{TARGET}VHOST": "",
                 f"{TARGET}USER": "logstash",
                 f"{TARGET}TLS": "",
