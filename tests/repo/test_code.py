@@ -15,6 +15,7 @@ FOLDERS = tuple(f"{component.folder}/" for component in COMPONENTS)
 
 READERS = {
     "dev/broker/jld_broker/__main__.py": "finds RabbitMQ on PATH, and hands it the environment that its script needs",
+    "dev/compose/jld_compose/engine.py": "DOCKER_HOST is the engine's own variable, which its programs read too",
     "dev/bootstrap.py": "runs before anything is installed: finds a Python on PATH, and hands tools their environment",
     "dev/distribution.py": "runs before there are settings: NO_APT forbids it, and PATH has what need not be installed",
 }

@@ -18,6 +18,10 @@ VERBS = {"up", "down", "status", "logs", "test", "test-%", "e2e", "e2e-browser",
 WITHOUT_TEXT = {
     "distribution": "a step of `make up`; by itself it would leave programs that nothing runs",
     "ready": "a step of other verbs, of no use by itself",
+    "tools": "likewise, where containers hold the rest",
+    "up-embedded": "`make up` where no Docker engine answers; RUN=embedded is the way to ask for it",
+    "up-compose": "`make up` where one answers; RUN=compose is the way to ask for it",
+    "up-%": "`make up` with a RUN that there is not, which it says",
 }
 
 TARGETS = dict(re.findall(r"^([A-Za-z][\w%.-]*):(?!=)([^#\n]*(?:##[^\n]*)?)", MAKEFILE, re.MULTILINE))
