@@ -14,6 +14,7 @@ TARGETS: dict[str, type[Stack]] = {"compose": ComposeStack, "embedded": Embedded
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the caller choose the way to run."""
     parser.addoption("--target", choices=sorted(TARGETS), default="embedded", help="which way to run is tested")
+    parser.addoption("--restart-engine", help="command that kills the Docker engine with -9 and starts it again")
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
@@ -26,7 +27,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is another target's own, and have the look at all events of the run come last."""
     chosen = config.getoption("--target")
     items[:] = [item for item in items if all(mark.args == (chosen,) for mark in item.iter_markers("target"))]
+    # Others may have containers of their own on this engine.
+    if not config.getoption("--restart-engine"):
+        items[:] = [item for item in items if item.path.name != "test_engine.py"]
     items.sort(key=lambda item: item.name == "test_no_secret_of_the_run_is_in_an_event")
+
+
+@pytest.fixture(scope="session")
+def restart_engine(request: pytest.FixtureRequest) -> str:
+    """Tell how the engine is killed and started again."""
+    return str(request.config.getoption("--restart-engine"))
 
 
 @pytest.fixture(scope="session")
