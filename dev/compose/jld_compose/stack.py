@@ -72,8 +72,7 @@ class Stack:
         state.keep("github_client_secret", secret)
         state.keep("passphrase", self.given("STANDIN_PASSPHRASE"))
         state.keep("members.yaml", self.read("STANDIN_MEMBERS_FILE"))
-        if not self.has_broker:
-            state.keep("publisher_password", self.given(f"{TARGET}PASSWORD"))
+        state.keep("broker_password", None if self.has_broker else self.given(f"{TARGET}PASSWORD"))
         for name, kept in BROKER_FILES.items():
             state.keep(kept, None if self.has_broker else self.read(f"{TARGET}{name}"))
 
@@ -123,12 +122,14 @@ class Stack:
                 f"{TARGET}VHOST": "",
                 f"{TARGET}USER": "logstash",
                 f"{TARGET}TLS": "",
+                f"{TARGET}PASSWORD_FILE": "/run/secrets/publisher_password",
                 f"{TARGET}CA_FILE": "/run/secrets/authority.pem",
                 f"{TARGET}CERTIFICATE_FILE": "",
                 f"{TARGET}KEY_FILE": "",
             }
         else:
             fixed |= {f"{TARGET}{name}": self.secret(kept) for name, kept in BROKER_FILES.items()}
+            fixed[f"{TARGET}PASSWORD_FILE"] = self.secret("broker_password")
         # Compose's own variables are not for the user to mix in: compose.yaml is the stack.
         return {name: value for name, value in self.user.items() if not name.startswith("COMPOSE_")} | fixed
 

@@ -37,8 +37,9 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "provisioner": ("fileserver_token",),
     "filebeat": ("authority.pem", "filebeat.pem", "filebeat.key"),
     "logstash": (
-        *("authority.pem", "logstash.pem", "logstash.key", "publisher_password"),
-        *("broker_authority.pem", "broker_client.pem", "broker_client.key"),
+        *("authority.pem", "logstash.pem", "logstash.key"),
+        "publisher_password",
+        *("broker_password", "broker_authority.pem", "broker_client.pem", "broker_client.key"),
     ),
     "github": ("github_client_secret", "passphrase", "members.yaml"),
     "broker": ("broker.pem", "broker.key", "publisher_password", "reader_password"),
