@@ -25,6 +25,13 @@ IMAGE = "lsstsqre/jld-fileserver:0.1.0"
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "SETGID", "SETUID")
 
+RIGHTS = (
+    "--read-only", "--tmpfs", "/run", "--tmpfs", "/tmp", "--security-opt", "no-new-privileges",
+    "--security-opt", f"seccomp={FILESERVER / 'seccomp.json'}",
+    "--cap-drop", "ALL", *(f"--cap-add={capability}" for capability in CAPABILITIES),
+)  # fmt: skip
+"""What the README says that the server needs."""
+
 MACHINE_SECONDS = 100
 """How long a machine may take, from its start to its end."""
 
@@ -74,6 +81,15 @@ class Server:
         self.state = folder / "state"
         self.address = ""
 
+    def refusal(self, *, rights: bool, export: str) -> tuple[int, str]:
+        """Start another one that cannot serve, and give status and what it says."""
+        ended = subprocess.run(
+            ["docker", "run", "--rm", *(RIGHTS if rights else ()), "--volume", f"{self.export}:/export",
+             "--env", f"FILESERVER_EXPORT={export}", IMAGE, "server"],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        return ended.returncode, ended.stderr
+
     def start(self) -> None:
         """Make folders and container, and wait until the server is ready."""
         for part in (self.export, self.export / "homes", self.export / "groups", self.state):
@@ -81,9 +97,7 @@ class Server:
         docker("network", "create", self.name)
         docker(
             "run", "--detach", "--name", self.name, "--network", self.name, "--restart", "on-failure",
-            "--read-only", "--tmpfs", "/run", "--tmpfs", "/tmp", "--memory", "512m", "--pids-limit", "512",
-            "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={FILESERVER / 'seccomp.json'}",
-            "--cap-drop", "ALL", *(f"--cap-add={capability}" for capability in CAPABILITIES),
+            "--memory", "512m", "--pids-limit", "512", *RIGHTS,
             "--volume", f"{self.export}:/export", "--volume", f"{self.state}:/var/lib/ganesha",
             IMAGE, "server",
         )  # fmt: skip
