@@ -1,13 +1,10 @@
 """The state folder: homes, databases, queues, and the secrets that each service gets."""
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from jld_embedded.certificates import Authority, self_signed
-from jld_embedded.settings import CHECKOUT
 from jld_embedded.state import State as Kept
 
 from dev.images import IMAGES
@@ -91,19 +88,7 @@ class State(Kept):
         )
         return said.split()
 
-    @contextlib.contextmanager
-    def umask(self) -> Iterator[None]:
-        """Make files that others can pass by."""
-        before = os.umask(0o022)
-        try:
-            yield
-        finally:
-            os.umask(before)
-
 
 def image() -> str:
     """Name the image that hands over."""
     return next(image.tag for image in IMAGES if image.folder == "fileserver")
-
-
-__all__ = ["CHECKOUT", "State", "image"]
