@@ -74,9 +74,13 @@ def diagram(document: str) -> Diagram:
     return found
 
 
+NOT_DRAWN = {"compose": "starts the same parts in another way; the table of networks says who meets whom there"}
+
+
 def parts(stack: Stack) -> set[str]:
     """Name all parts: the folders of components, and what runs as a service without one of its own."""
-    return {Path(component.folder).name for component in COMPONENTS} | {service.name for service in stack.services()}
+    folders = {Path(component.folder).name for component in COMPONENTS} - set(NOT_DRAWN)
+    return folders | {service.name for service in stack.services()}
 
 
 def stated(stack: Stack) -> dict[Pair, set[str]]:

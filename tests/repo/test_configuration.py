@@ -5,6 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from jld_compose.settings import Settings as ComposeSettings
+from jld_compose.stack import Stack as ComposeStack
+from jld_compose.state import State as ComposeState
 from jld_embedded.services import Stack
 
 from dev.configuration import COMPONENTS, DOCUMENT, ROOT, Component, Variable, document
@@ -16,10 +20,23 @@ EXAMPLE = ROOT / ".env.example"
 NOT_IN_EXAMPLE = {
     "EMBEDDED_ENV_FILE": "says where the file is that .env.example becomes",
     "LOGSTASH_EVENTS_FILE": "the stack sets it where there is no broker, and the collector refuses it beside one",
+    **{
+        f"FILESERVER_{name}": "of the NFS server, which only containers have, where it has the defaults"
+        for name in ("NFS_HOST", "NFS_PORT", "STATE_DIR", "HEALTH_HOST", "HEALTH_PORT")
+    },
+    "HUB_DOCKER_PROJECT": "the stack sets it: COMPOSE_PROJECT_NAME says what it is called",
+    "HUB_DOCKER_URL": "the stack sets it: processes use no engine, and in the hub's container its socket has one place",
+    "HUB_GITHUB_CONNECT_URL": "the stack sets it for the stand-in; the real GitHub is where browsers find it",
+    "NGINX_HSTS_MAX_AGE": "both stacks are for localhost, whose other ports a browser would hold it against",
 }
 
 NOT_IN_ENVIRONMENT = {
     "GITHUB_CLIENT_SECRET": "`make up` puts it into a file, so that it is in no environment",
+    "RABBITMQ_TARGET_PASSWORD": "likewise",
+    "RABBITMQ_TARGET_PASSWORD_FILE": "`make up` gives the collector a copy, which it may read; as of the next three",
+    "RABBITMQ_TARGET_CA_FILE": "likewise",
+    "RABBITMQ_TARGET_CERTIFICATE_FILE": "likewise",
+    "RABBITMQ_TARGET_KEY_FILE": "likewise",
 }
 
 NO_DEFAULTS = {
@@ -124,12 +141,56 @@ def reaches(name: str, make_stack: MakeStack) -> bool:
     return False
 
 
-def test_example_names_what_a_user_may_set(make_stack: MakeStack) -> None:
+SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+
+
+@pytest.fixture
+def make_containers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., ComposeStack]:
+    """Describe stacks in containers, without an engine; arguments are what a user has set."""
+    monkeypatch.setattr("jld_compose.engine.engine_socket", lambda: tmp_path)
+    monkeypatch.setattr("jld_compose.engine.root", lambda: "/var/lib/docker")
+    return lambda **user: ComposeStack(ComposeSettings(), ComposeState(Path("/state")), user)
+
+
+def passed_on(name: str) -> bool:
+    """Whether compose.yaml gives a service a variable as the stack has it."""
+    environments = [service["environment"] for service in SERVICES.values() if "environment" in service]
+    return any(
+        name in environment and (environment[name] is None or f"${{{name}:" in environment[name])
+        for environment in environments
+    )
+
+
+def reaches_container(name: str, make_containers: Callable[..., ComposeStack]) -> bool:
+    """Whether what a user of the stack in containers sets comes to a service."""
+    real = {"GITHUB_CLIENT_ID": "own-application", "RABBITMQ_TARGET_HOST": "broker.example.org"}
+    told = [make_containers(**(others | {name: "what a user sets"})).variables() for others in ({}, real)]
+    return passed_on(name) and any(variables.get(name) == "what a user sets" for variables in told)
+
+
+@pytest.mark.parametrize("user", [{}, {"GITHUB_CLIENT_ID": "own", "RABBITMQ_TARGET_HOST": "broker.example.org"}])
+def test_compose_is_told_what_it_asks_for(user: dict[str, str], make_containers: Callable[..., ComposeStack]) -> None:
+    """Each variable without which compose.yaml is refused is one that the stack gives it."""
+    needed = set(re.findall(r"\$\{([A-Z_]+):\?\}", (ROOT / "compose.yaml").read_text()))
+    assert {"COMPOSE_STATE", "OAUTH_CALLBACK_URL"} <= needed
+    told = {name for name, value in make_containers(**user).variables().items() if value}
+    assert needed - told == set()
+
+
+def test_example_is_heeded_in_containers(make_containers: Callable[..., ComposeStack]) -> None:
+    """Each variable of .env.example comes to a container too, but for the ports and folder of processes."""
+    listed = {name for _, name, _ in example_lines() if not name.startswith(("EMBEDDED_", "COMPOSE_"))}
+    of_files = {"GITHUB_CLIENT_SECRET", "GITHUB_CLIENT_SECRET_FILE", "STANDIN_PASSPHRASE", *NOT_IN_ENVIRONMENT}
+    of_files |= {"STANDIN_PASSPHRASE_FILE", "STANDIN_MEMBERS_FILE"}
+    assert {name for name in listed - of_files if not reaches_container(name, make_containers)} == set()
+
+
+def test_example_names_what_a_user_may_set(make_stack: MakeStack, make_containers: Callable[..., ComposeStack]) -> None:
     """.env.example has once each variable that comes to a service, and those of the stack itself, and no other."""
     listed = [name for _, name, _ in example_lines()]
     known = {name: variable for component in COMPONENTS for name, variable in settable(component).items()}
-    stack = {name for name in known if name.startswith("EMBEDDED_")}
-    expected = {name for name in known if reaches(name, make_stack)} | stack | set(NOT_IN_ENVIRONMENT)
+    expected = {name for name in known if name.startswith(("EMBEDDED_", "COMPOSE_"))} | set(NOT_IN_ENVIRONMENT)
+    expected |= {name for name in known if reaches(name, make_stack) or reaches_container(name, make_containers)}
     assert set(NOT_IN_EXAMPLE) - expected == set(), "these reach no service: remove them from NOT_IN_EXAMPLE"
     assert expected - {*listed, *NOT_IN_EXAMPLE} == set(), ".env.example lacks these"
     assert set(listed) - expected == set(), "these of .env.example are set in vain"
@@ -137,7 +198,7 @@ def test_example_names_what_a_user_may_set(make_stack: MakeStack) -> None:
 
 
 def test_example_has_the_users_interface() -> None:
-    """.env.example has every variable that has no component's prefix, but those of a broker elsewhere and of a lab."""
+    """.env.example has every variable that has no component's prefix, but those of a lab."""
     listed = {name for _, name, _ in example_lines()}
     prefixes = ("HUB_", "FILESERVER_", "KEEPALIVE_", "FILEBEAT_", "LOGSTASH_", "NGINX_")
     known = {
@@ -146,8 +207,7 @@ def test_example_has_the_users_interface() -> None:
         for variable in part.variables()
         if not part.folder.startswith("dev/") and part.folder != "lab" and not variable.name.startswith(prefixes)
     }
-    of_a_broker = {name for name in known if name.startswith("RABBITMQ_TARGET_")}
-    assert known - of_a_broker - listed == set(), ".env.example lacks these"
+    assert known - listed == set(), ".env.example lacks these"
 
 
 def test_example_shows_the_defaults(make_stack: MakeStack) -> None:
