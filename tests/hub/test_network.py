@@ -1,11 +1,8 @@
 """Labs' networks: whom a lab reaches, and which addresses it gets."""
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from ipaddress import IPv4Network
 
 import docker
@@ -14,8 +11,9 @@ from docker.errors import NotFound
 from docker.models.containers import Container
 from jld_hub import container
 from jld_hub.network import Networks, NoSubnetError, subnets
-from labs import BOB, LISTEN, PROJECT, Make, address, reaches, serve
+from labs import BOB, PROJECT, Make, address, reaches, serve
 from stack import until
+from world import PORT, world
 
 
 def test_subnets_avoid_what_is_taken() -> None:
@@ -63,25 +61,8 @@ async def test_labs_reach_the_hub_and_no_other(engine: docker.DockerClient, make
 @pytest.fixture
 def outside() -> Iterator[str]:
     """Run a server in a network namespace of its own, as somewhere in the world."""
-    name, ours = f"jld{os.getpid()}", f"jldv{os.getpid()}"
-    world = "198.51.100.2"
-    for command in (
-        f"ip netns add {name}",
-        f"ip link add {ours} type veth peer name eth0 netns {name}",
-        f"ip addr add 198.51.100.1/24 dev {ours}",
-        f"ip link set {ours} up",
-        f"ip -n {name} addr add {world}/24 dev eth0",
-        f"ip -n {name} link set eth0 up",
-        f"ip -n {name} link set lo up",
-        f"ip -n {name} route add default via 198.51.100.1",
-    ):
-        subprocess.run(command.split(), check=True)
-    with subprocess.Popen(["ip", "netns", "exec", name, "perl", "-e", LISTEN.replace("PORT", "8081")]) as server:
-        yield world
-        server.terminate()
-    subprocess.run(["ip", "netns", "del", name], check=True)
-    with suppress(subprocess.CalledProcessError):
-        subprocess.run(["ip", "link", "del", ours], check=True, stderr=subprocess.DEVNULL)
+    with world() as there:
+        yield there
 
 
 @pytest.mark.docker
@@ -90,7 +71,7 @@ async def test_labs_reach_the_world(engine: docker.DockerClient, make: Make, out
     """A lab reaches a server outside of the engine's networks."""
     lab = make()
     await lab.start()
-    until("the server outside answers", lambda: reaches(engine, lab, outside, 8081))
+    until("the server outside answers", lambda: reaches(engine, lab, outside, PORT))
 
 
 @pytest.mark.docker

@@ -13,10 +13,21 @@ from stack import Stack, Writer, free_ports
 IMAGE = "lsstsqre/jld-fileserver:0.1.0"
 """Any of the stack's that has Python."""
 
+LAB = "lsstsqre/jld-lab-py3"
+"""The image of labs, without a tag."""
 
-def docker(*words: str) -> str:
-    """Run a command of docker's and return what it printed."""
-    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
+LABELS = ("com.docker.compose.project", "org.lsst.jupyterlabdemo.stack")
+"""What the containers and networks of a stack are marked with: services by Compose, labs by the hub."""
+
+
+def docker(*words: str, text: str | None = None) -> str:
+    """Run a command of docker's and return what it printed.
+
+    Args:
+        words: The command.
+        text: What it reads.
+    """
+    return subprocess.run(["docker", *words], input=text, check=True, capture_output=True, text=True).stdout
 
 
 class ContainerWriter:
@@ -49,6 +60,7 @@ class ComposeStack(Stack):
 
     Attributes:
         project: What their names begin with.
+        spare: Second image of the menu, whose tag is this stack's own: a test may have it be something else.
     """
 
     again = 15.0
@@ -56,6 +68,7 @@ class ComposeStack(Stack):
     def __init__(self, **settings: str) -> None:
         super().__init__(**settings)
         self.project = self.state.name.lower()
+        self.spare = f"{LAB}:experimental-{self.project}"
         first = free_ports(2)
         self.environment |= {
             "RUN": "compose",
@@ -63,14 +76,35 @@ class ComposeStack(Stack):
             "COMPOSE_STATE": str(self.state),
             "COMPOSE_HTTPS_PORT": str(first),
             "COMPOSE_GITHUB_PORT": str(first + 1),
+            "LAB_CONTAINER_NAMES": f"{LAB}:0.1.0,{self.spare}",
+            **settings,
         }
+
+    def down(self) -> None:
+        """Stop it and forget its state; nothing of it may be left on the engine."""
+        super().down()
+        with contextlib.suppress(subprocess.CalledProcessError):  # it never came so far
+            docker("image", "rm", self.spare)
+        assert not self.left()
+
+    def left(self) -> list[str]:
+        """List the stack's containers and networks, running or not, each by id and name."""
+        commands = (("ps", "--all", "--format={{.ID}} {{.Names}}"), ("network", "ls", "--format={{.ID}} {{.Name}}"))
+        filters = [f"--filter=label={label}={self.project}" for label in LABELS]
+        return [line for command in commands for one in filters for line in docker(*command, one).splitlines()]
 
     def containers(self) -> list[dict[str, Any]]:
         """Return what the engine tells about each container of the stack, labs too."""
         names = []
-        for label in ("com.docker.compose.project", "org.lsst.jupyterlabdemo.stack"):
+        for label in LABELS:
             names += docker("ps", "--all", "--quiet", "--filter", f"label={label}={self.project}").split()
         return list(json.loads(docker("inspect", *names))) if names else []
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Return what the engine tells about each service, by its name in compose.yaml."""
+        label = "com.docker.compose.service"
+        found = {one["Config"]["Labels"].get(label): one for one in self.containers()}
+        return {name: one for name, one in found.items() if name}
 
     def container(self, service: str) -> dict[str, Any]:
         """Return what the engine tells about a service."""
