@@ -22,7 +22,7 @@ SERVICE = pytest.mark.parametrize("name", SERVICES)
 EXTRAS = {
     "proxy": ("hub", "a program of the hub's image, so that labs stay reachable while the hub restarts"),
     "provisioner": ("fileserver", "makes homes over HTTP, with other rights than who serves NFS"),
-    "keepalive": ("fileserver", "watches the share as its clients see it, with no right at all"),
+    "keepalive": ("fileserver", "writes to the disk of the share again and again, without any right"),
     "nginx-github": ("nginx", "nginx once more, as browsers must reach the stand-in's pages over TLS too"),
 }
 """Services that are called otherwise than their component's folder: whose image they run, and why they are there."""
@@ -77,6 +77,12 @@ def instructions(name: str, instruction: str) -> list[str]:
     """Give what a service's Dockerfile says by an instruction in its last stage."""
     last = (ROOT / folder(name) / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     return re.findall(rf"^{instruction} +(.*)$", last, re.MULTILINE)
+
+
+def addresses(name: str) -> list[tuple[str, str]]:
+    """List the addresses that a service is told, with their ports."""
+    told = {key: SERVICES[name].get(key) for key in ("environment", "command", "healthcheck")}
+    return re.findall(r"\b([a-z-]+|127\.0\.0\.1):(\d+)\b", yaml.safe_dump(told, width=2**20))
 
 
 def table(document: str, header: str) -> list[list[str]]:
@@ -177,19 +183,25 @@ def test_secrets_are_files(name: str) -> None:
 @SERVICE
 def test_ports_are_the_settings_own(name: str) -> None:
     """Where a service is told another one's port, it is that one's default, or what the proxy is told."""
-    words = re.findall(r"--(?:api-|metrics-)?port (\d+)", " ".join(SERVICES["proxy"]["command"]))
     # The proxy has no settings: those of nginx and the hub say where it is.
-    expected = [default(setting).rpartition(":")[2] for setting in ("NGINX_UPSTREAM", "HUB_PROXY_API_URL")]
-    assert words[:2] == expected
-    text = yaml.safe_dump(
-        {key: SERVICES[name].get(key) for key in ("environment", "command", "healthcheck")}, width=2**20
-    )
-    for host, port in re.findall(r"\b([a-z-]+|127\.0\.0\.1):(\d+)\b", text):
+    proxy = {"proxy": default("NGINX_UPSTREAM"), "proxy-api": default("HUB_PROXY_API_URL")}
+    for host, port in addresses(name):
         meant = name if host == "127.0.0.1" else host
-        if meant in {"proxy", "proxy-api"}:
-            assert port in words, f"{host}:{port}"
-        else:
-            assert port == default(PORTS[meant]), f"{host}:{port}"
+        told = proxy[meant].rpartition(":")[2] if meant in proxy else default(PORTS[meant])
+        assert port == told, f"{host}:{port}"
+
+
+def test_proxy_listens_where_it_is_expected() -> None:
+    """The proxy's port and its API's are those at which the settings of nginx and the hub expect them."""
+    command = " ".join(SERVICES["proxy"]["command"])
+    for option, setting in (("port", "NGINX_UPSTREAM"), ("api-port", "HUB_PROXY_API_URL")):
+        assert re.findall(rf"--{option} (\d+)", command) == re.findall(r":(\d+)$", default(setting))
+
+
+def test_addresses_are_seen() -> None:
+    """The check of ports sees an address in a variable, a URL, a command and a health check."""
+    seen = {host for name in SERVICES for host, _ in addresses(name)}
+    assert {"proxy", "proxy-api", "hub", "provisioner", "github", "127.0.0.1"} <= seen
 
 
 @SERVICE
