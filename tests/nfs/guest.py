@@ -171,9 +171,17 @@ def _record(number: int) -> bytes:
 
 
 def _pass_gate(home: Path) -> None:
-    """Wait until the file's lock is given up on the server's own machine: no cache says that too late."""
-    with (home / "gate").open("r+") as gate:
-        fcntl.lockf(gate, fcntl.LOCK_EX)
+    """Wait until the file's lock is given up on the server's own machine, and keep it: no cache tells that too late."""
+    gate = os.open(home / "gate", os.O_RDWR)
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            fcntl.lockf(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            assert time.monotonic() < deadline, "the lock is never given up"
+            time.sleep(0.1)
+        else:
+            return
 
 
 def locks(uid: int) -> None:
@@ -187,9 +195,8 @@ def locks(uid: int) -> None:
     def use() -> None:
         compete()
         (home / "asked").write_text("")
-        with (home / "gate").open("r+") as gate:
-            fcntl.lockf(gate, fcntl.LOCK_EX)
-            _in_child(compete)
+        _pass_gate(home)
+        _in_child(compete)
 
     as_member(uid, [], use)
 
