@@ -34,7 +34,7 @@ def trouble(folder: Path) -> str | None:
     except OSError as error:
         if error.errno == errno.EPERM:
             return (
-                "should be served with CAP_DAC_READ_SEARCH, and with a seccomp profile that allows "
+                "should be served with a seccomp profile that allows "
                 f"name_to_handle_at and open_by_handle_at ({error.strerror})"
             )
         return (

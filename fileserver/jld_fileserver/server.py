@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
-from . import handles, rpc, service
+from . import handles, rights, rpc, service
 from .errors import BadSettingError, CannotListenError, StorageError
 from .ganesha import Ganesha
 from .settings import ServerSettings
@@ -29,6 +29,9 @@ async def run() -> None:
         EndedError: Ganesha ended by itself.
     """
     settings = ServerSettings.load()
+    if names := rights.missing():
+        right = f"should be served with the capabilities of this component's README; missing: {', '.join(names)}"
+        raise BadSettingError("FILESERVER_EXPORT", str(settings.fileserver_export), right)
     if trouble := handles.trouble(settings.fileserver_export):
         raise BadSettingError("FILESERVER_EXPORT", str(settings.fileserver_export), trouble)
     if not os.access(settings.fileserver_state_dir, os.W_OK | os.X_OK):

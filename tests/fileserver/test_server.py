@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def refusal(launch: Launch, **settings: object) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["dac_read_search", "setuid"])
+def test_no_capability(export: Path, name: str) -> None:
+    """Without a right it does not start: members could read nothing, or would be taken for root."""
+    ended = subprocess.run(
+        ["setpriv", f"--bounding-set=-{name}", "--inh-caps=-all", sys.executable, "-m", "jld_fileserver", "server"],
+        env={"FILESERVER_EXPORT": str(export)}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 78
+    assert ended.stderr.endswith(f"missing: CAP_{name.upper()}\n")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.root
 def test_no_export(launch: Launch, tmp_path: Path) -> None:
     """An export that is not there is told in one line."""
     status, errors = refusal(launch, FILESERVER_EXPORT=tmp_path / "none")
@@ -59,14 +74,14 @@ def test_no_handles(launch: Launch) -> None:
     assert errors.count("\n") == 1
 
 
-def test_no_rights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where the container lacks the right to find files by handle, what it needs is named."""
+def test_no_system_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the container refuses the system calls that find files by handle, they are named."""
 
     def refuse(_: int) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(handles, "_round_trip", refuse)
-    assert "CAP_DAC_READ_SEARCH, and with a seccomp profile" in str(handles.trouble(tmp_path))
+    assert "should be served with a seccomp profile" in str(handles.trouble(tmp_path))
 
 
 @pytest.mark.root

@@ -197,7 +197,11 @@ def test_only_nfs4(server: Any) -> None:
             "/srv",
             "should be on a file system that finds files by handle, such as ext4 or XFS, not on a container's",
         ),
-        (False, "/export", "should be served with CAP_DAC_READ_SEARCH, and with a seccomp profile that allows"),
+        (
+            False,
+            "/export",
+            "should be served with the capabilities of this component's README; missing: CAP_DAC_READ_SEARCH",
+        ),
     ],
     ids=["overlay", "no-rights"],
 )
