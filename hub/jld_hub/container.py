@@ -12,7 +12,7 @@ from dockerspawner import DockerSpawner
 from requests import RequestException
 
 from .lab import Lab
-from .network import Networks, NoSubnetError
+from .network import HUB, Networks, NoSubnetError
 from .settings import Settings
 from .spawner import LabError, MemberSpawner, last_message
 
@@ -115,8 +115,9 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
         self.client_kwargs = {"base_url": settings.hub_docker_url, "timeout": ENGINE_SECONDS}
         self.prefix = f"{settings.hub_docker_project}-lab"
         self.object_name = self._object_name_default()
+        self.hub_connect_url = f"http://{HUB}:{settings.hub_port}"
         # The name comes after those of Compose's networks, `<project>_…`: by names the engine chooses through which of
-        # its networks a container's traffic leaves, and in which it looks for a service first.
+        # its networks a container's traffic leaves.
         self.network_name = f"{settings.hub_docker_project}_z-lab-{self.escaped_name}"
         self.use_internal_ip = True
         self.allowed_images = "*"  # the menu decides, in pick_image

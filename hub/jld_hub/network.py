@@ -16,6 +16,13 @@ PREFIX = 28
 PEERS = ("hub", "proxy")
 """Services whose containers are joined to each lab's network."""
 
+HUB = "jupyterhub"
+"""What labs call the hub.
+
+Not `hub`: where a name leads somewhere in several networks, the engine chooses, and might lead the proxy through the
+network of a lab, which goes when the lab ends.
+"""
+
 PEERS_SECONDS = 2.0
 """How long one look at the peers is good for all labs; a hub asks for each lab every few seconds."""
 
@@ -92,8 +99,7 @@ class Networks:
     def join(self, name: str) -> None:
         """Join those peers to a network that are not: at its start, and when Compose has made one anew.
 
-        Labs find the hub by the name `hub`. The proxy gets no such name: the hub must find the proxy's API in
-        another network than a lab's.
+        Labs need no name of the proxy's.
 
         Args:
             name: Name of the network.
@@ -106,7 +112,7 @@ class Networks:
                 joined = peer["NetworkSettings"]["Networks"]
                 if name in joined:
                     continue
-                aliases = ["hub"] if peer["Labels"][SERVICE] == "hub" else None
+                aliases = [HUB] if peer["Labels"][SERVICE] == "hub" else None
                 try:
                     self._client.connect_container_to_network(peer["Id"], name, aliases=aliases)
                 except APIError as error:

@@ -130,7 +130,8 @@ class MemberSpawner(_Base):  # type: ignore[misc]
         """Return the lab's whole environment."""
         environment: dict[str, str] = super().get_env()
         lab = self.lab.environment(self.notices()) if self.lab else {}
-        return environment | lab | {"LAB_ANNOUNCE_URL": url_path_join(self.hub.url, ANNOUNCEMENT_PATH)}
+        hub = environment["JUPYTERHUB_API_URL"].removesuffix("/api")
+        return environment | lab | {"LAB_ANNOUNCE_URL": url_path_join(hub, ANNOUNCEMENT_PATH)}
 
     def notices(self) -> list[str]:
         """Return what members must be told about this way to run labs."""

@@ -9,6 +9,7 @@ import docker
 import pytest
 from jld_hub import container, spawner
 from jld_hub.container import ContainerSpawner
+from jld_hub.network import HUB
 from jld_hub.spawner import LabError
 from labs import ALICE, BOB, PROJECT, Make, address, forget_engine, joined, left, reaches, run, serve, tag
 from stack import free_ports
@@ -59,7 +60,7 @@ async def test_what_the_engine_is_told(engine: docker.DockerClient, make: Make, 
     environment = dict(line.split("=", 1) for line in attrs["Config"]["Env"])
     assert environment["JUPYTERHUB_SERVICE_URL"].startswith("http://0.0.0.0:8888/")
     assert (environment["HOME"], environment["LAB_GROUPS_DIR"]) == ("/home/alice", "/groups")
-    assert environment["LAB_ANNOUNCE_URL"] == "http://hub:8081/api/announcement"
+    assert environment["LAB_ANNOUNCE_URL"] == f"http://{HUB}:8081/api/announcement"
 
 
 async def test_what_a_lab_may(engine: docker.DockerClient, make: Make) -> None:
@@ -157,7 +158,7 @@ async def test_new_hub(engine: docker.DockerClient, make: Make, site: str, envir
     second.load_state(state)
     assert await second.poll() is None
     assert second.object_id == first.object_id
-    assert reaches(engine, second, "hub", 8081)
+    assert reaches(engine, second, HUB, 8081)
     assert site in joined(engine, new)
     environment.setattr("jld_hub.network.PEERS_SECONDS", 0.0)
     proxy = serve(engine, "proxy", site)
@@ -197,7 +198,7 @@ async def test_leftovers(engine: docker.DockerClient, make: Make, site: str) -> 
     await lab.start()
     assert await lab.poll() is None
     assert left(engine) == [lab.object_name, lab.network_name]
-    assert reaches(engine, lab, "hub", 8081)
+    assert reaches(engine, lab, HUB, 8081)
 
 
 async def test_engine_in_trouble(

@@ -10,7 +10,7 @@ import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 from jld_hub import container
-from jld_hub.network import Networks, NoSubnetError, subnets
+from jld_hub.network import HUB, Networks, NoSubnetError, subnets
 from labs import BOB, PROJECT, Make, address, reaches, serve
 from stack import until
 from world import PORT, world
@@ -46,9 +46,10 @@ async def test_labs_reach_the_hub_and_no_other(engine: docker.DockerClient, make
     await asyncio.gather(alice.start(), bob.start())
     assert gateway(engine, hub) == way_out, "the hub's traffic to the world goes through a lab's network"
     reached = {
-        "the hub": ("hub", 8081),
+        "the hub": (HUB, 8081),
         "the proxy": (address(engine, proxy.name, alice.network_name), 8081),
-        "the proxy by a name that the hub must find elsewhere": ("proxy", 8081),
+        "the hub by the name that the proxy must find elsewhere": ("hub", 8081),
+        "the proxy by the name that the hub must find elsewhere": ("proxy", 8081),
         "another lab": (address(engine, bob.object_id, bob.network_name), 8888),
         "another service": (address(engine, broker.name, site), 8081),
         "the hub in Compose's network": (address(engine, hub.name, site), 8081),
