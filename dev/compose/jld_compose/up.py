@@ -50,13 +50,13 @@ def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
         given = state.hand_over(image())
         before = {one.service: one for one in engine.containers(stack.project) if one.service}
         try:
-            # Services read their secrets when they start.
-            stale = sorted(
-                {name for name in given if name in before}
-                | ({"nginx-github"} & {*before} if "nginx" in given else set())
-            )
-            if stale:
-                docker("restart", *(before[name].name for name in stale))
+            # What a real GitHub or broker has taken the place of.
+            if gone := [before.pop(name).name for name in {*before} - {*stack.services}]:
+                docker("rm", "--force", *gone)
+            # Services read their secrets when they start; both nginx have the same.
+            stale = {*given} | ({"nginx-github"} if "nginx" in given else set())
+            if names := [before[name].name for name in sorted(stale & {*before})]:
+                docker("restart", *names)
             start(stack, files, variables, before)
         except BaseException:
             if not before:

@@ -130,6 +130,7 @@ class Stack:
             "STANDIN_CLIENT_ID": CLIENT_ID,
             "STANDIN_CLIENT_SECRET_FILE": self.state.secret("standin_client_secret"),
             "STANDIN_CONTROL_SOCKET": self.run / "github.sock",
+            "STANDIN_TOKENS_FILE": self.state.root / "tokens.json",
         }
         if members := self.user.get("STANDIN_MEMBERS_FILE"):
             fixed["STANDIN_MEMBERS_FILE"] = CHECKOUT / members

@@ -6,6 +6,7 @@ from jld_github import log, settings
 from jld_github.members import BadMembersFileError, read_directory
 from jld_github.server import serve
 from jld_github.state import State
+from jld_github.tokens import BadTokensFileError, Tokens
 
 
 def main() -> None:
@@ -19,8 +20,12 @@ def main() -> None:
         directory = read_directory(configuration.members_file)
     except BadMembersFileError as error:
         settings.stop("members_file", configuration.members_file, str(error))
+    try:
+        tokens = Tokens(configuration.tokens_file)
+    except BadTokensFileError as error:
+        settings.stop("tokens_file", configuration.tokens_file, str(error))
     log.configure()
-    asyncio.run(serve(configuration, State(directory)))
+    asyncio.run(serve(configuration, State(directory, tokens)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from jld_github.members import Member, Membership, Organization
-from jld_github.state import Rate, State, Token
+from jld_github.state import Rate, State
+from jld_github.tokens import Token
 
 PREFIX = "/api/v3"
 """Where GitHub Enterprise Server has its API."""
@@ -216,7 +217,7 @@ class Api:
     def _rate(self, request: web.Request) -> Rate:
         """Find out who asks, and how often he may."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        token = self._state.tokens.get(key.strip()) if scheme.lower() in ("bearer", "token") else None
+        token = self._state.tokens.find(key.strip()) if scheme.lower() in ("bearer", "token") else None
         viewer = self._state.member_by_id(token.member_id) if token else None
         if token and viewer:
             request[_TOKEN], request[_VIEWER] = token, viewer

@@ -18,7 +18,8 @@ from yarl import URL
 
 from jld_github.pages import render
 from jld_github.settings import Settings
-from jld_github.state import IMPLIED_SCOPES, Authorization, State
+from jld_github.state import Authorization, State
+from jld_github.tokens import IMPLIED_SCOPES
 
 _COOKIE = "_standin_session"
 

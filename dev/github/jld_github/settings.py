@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     control_socket: Path | None = Field(
         None, description="Unix socket (mode 0600) of the control interface for tests; none when unset"
     )
+    tokens_file: Path | None = Field(
+        None, description="file in which tokens outlive a restart; they end with the process when unset"
+    )
     passphrase: SecretStr | None = Field(
         None, min_length=1, description="asked for on the authorize page; nothing is asked when unset"
     )

@@ -1,8 +1,7 @@
-"""What the stand-in knows, in memory only: accounts, tokens, requests, and the outage that is switched on."""
+"""What the stand-in knows: accounts, tokens, requests, and the outage that is switched on."""
 
 import asyncio
 import secrets
-import string
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,24 +9,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jld_github.members import Directory, Member, Organization
+from jld_github.tokens import Token, Tokens
 
 LIFETIME = 600
 """Seconds for which a code and an authorize page are good; GitHub's codes expire after ten minutes."""
 
 RATE_WINDOW = 3600
 """Seconds after which GitHub's primary rate limit starts afresh."""
-
-TOKENS_KEPT = 10
-"""Tokens GitHub keeps for a user, application and scope; an eleventh revokes the oldest."""
-
-_ALPHANUMERIC = string.ascii_letters + string.digits
-
-IMPLIED_SCOPES = {
-    "admin:org": {"write:org", "read:org"},
-    "write:org": {"read:org"},
-    "user": {"read:user", "user:email", "user:follow"},
-}
-"""https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps"""
 
 
 @dataclass(frozen=True)
@@ -58,18 +46,6 @@ class Grant:
     expires: float
 
 
-@dataclass(frozen=True)
-class Token:
-    """What a token stands for."""
-
-    member_id: int
-    scopes: tuple[str, ...]
-
-    def has(self, scope: str) -> bool:
-        """Tell whether a scope was granted, by itself or with a wider one."""
-        return any(scope == granted or scope in IMPLIED_SCOPES.get(granted, ()) for granted in self.scopes)
-
-
 @dataclass
 class Outage:
     """How requests below a path go wrong."""
@@ -97,25 +73,32 @@ class Rate:
 class State:
     """Everything that changes while the stand-in runs."""
 
-    def __init__(self, directory: Directory, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, directory: Directory, tokens: Tokens | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         """Start from a members file.
 
         Args:
             directory: members and organizations to start from, and to go back to on `reset`.
+            tokens: those that are good already.
             clock: gives the time in seconds since the epoch.
         """
         self._directory = directory
+        self.tokens = Tokens() if tokens is None else tokens
         self.now = clock
         self.outage: Outage | None = None
-        self.reset()
+        self._begin()
 
     def reset(self) -> None:
-        """Forget everything that happened since the start."""
+        """Forget everything that happened since the start, and all tokens."""
         self.end_outage()
+        self.tokens.forget()
+        self._begin()
+
+    def _begin(self) -> None:
         start = self._directory.model_copy(deep=True)
         self.organizations = {organization.login.lower(): organization for organization in start.organizations}
         self.members = {member.login.lower(): member for member in start.members}
-        self.tokens: dict[str, Token] = {}
         self.requests: Counter[str] = Counter()
         self._pages: dict[str, Page] = {}
         self._grants: dict[str, Grant] = {}
@@ -140,10 +123,7 @@ class State:
 
     def revoke(self, member: Member) -> int:
         """Revoke all tokens of a member; gives their number."""
-        revoked = [key for key, token in self.tokens.items() if token.member_id == member.id]
-        for key in revoked:
-            del self.tokens[key]
-        return len(revoked)
+        return self.tokens.revoke(member.id)
 
     def open_page(self, authorization: Authorization, session: str) -> str:
         """Remember an authorize page; gives the one-time token of its form."""
@@ -173,13 +153,7 @@ class State:
 
     def issue(self, grant: Grant) -> str:
         """Issue a token; the oldest of too many for the same member and scopes is revoked."""
-        token = Token(grant.member_id, grant.authorization.scopes)
-        same = [key for key, other in self.tokens.items() if other == token]
-        for key in same[: max(0, len(same) + 1 - TOKENS_KEPT)]:
-            del self.tokens[key]
-        key = "gho_" + "".join(secrets.choice(_ALPHANUMERIC) for _ in range(36))
-        self.tokens[key] = token
-        return key
+        return self.tokens.issue(Token(grant.member_id, grant.authorization.scopes))
 
     def rate(self, caller: int | str, limit: int) -> Rate:
         """Look up the window of the rate limit a caller is in.

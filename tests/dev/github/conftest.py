@@ -99,7 +99,7 @@ async def standin(configuration: dict[str, str], tmp_path_factory: pytest.TempPa
     )
     path = tmp_path_factory.mktemp("s") / "control"
     clock = Clock()
-    state = State(read_directory(settings.members_file), clock)
+    state = State(read_directory(settings.members_file), clock=clock)
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(
             httpx.AsyncClient(

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from jld_github.__main__ import main
+from jld_github.tokens import BadTokensFileError, Token, Tokens
 
 SECRET = "a-secret-not-to-be-seen"
 
@@ -226,3 +227,27 @@ async def test_socket_left_behind(start: Start, tmp_path: Path) -> None:
 async def test_no_control_by_default(start: Start) -> None:
     """Without a path there is no control interface."""
     assert (await ready(await start()))["message"] == "ready"
+
+
+def test_tokens_outlive_a_kill(tmp_path: Path) -> None:
+    """A token is good after the stand-in was started again, is not readable in the file, and ends when revoked."""
+    file = tmp_path / "tokens.json"
+    first = Tokens(file)
+    text, other = first.issue(Token(1, ("read:org",))), first.issue(Token(2, ()))
+    assert text not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = Tokens(file)
+    assert again.find(text) == Token(1, ("read:org",))
+    assert again.revoke(1) == 1
+    last = Tokens(file)
+    assert (last.find(text), last.find(other)) == (None, Token(2, ()))
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"a": 1}', '{"a": []}'])
+def test_tokens_file_of_somebody_else(tmp_path: Path, content: str) -> None:
+    """A file that the stand-in did not write is refused and left as it is."""
+    file = tmp_path / "tokens.json"
+    file.write_text(content)
+    with pytest.raises(BadTokensFileError, match="a file that the stand-in wrote, or none"):
+        Tokens(file)
+    assert file.read_text() == content
