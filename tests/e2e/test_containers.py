@@ -135,7 +135,7 @@ def test_whom_a_lab_reaches(own: ComposeStack, lab: Lab, bob: Member) -> None:
         addresses(one)[mine] for one in (own.container("hub"), own.container("proxy"), own.lab("alice"))
     )
     assert reached == {(hub, 8081), (proxy, 8000), (itself, 8888)}
-    assert found["hub"] == hub
+    assert found["jupyterhub"] == hub
     assert set(found.values()) == {hub, proxy, itself}, "of others a lab knows not even the address"
     assert "No such file" in lab.terminal("ls /var/run/docker.sock /run/docker.sock")
 
