@@ -125,7 +125,7 @@ async def test_reserved_id(authenticator: MemberAuthenticator, github: StandIn) 
 async def test_revoked_token(authenticator: MemberAuthenticator, github: StandIn) -> None:
     """A token that GitHub takes no longer asks for a new sign-in, at every request of a check."""
     model = await sign_in(authenticator, github, "bob")
-    github.state.tokens.clear()
+    github.state.tokens.forget()
     assert await authenticator.refresh_user(Account("bob", model["auth_state"])) is False
     with pytest.raises(TokenRevokedError):
         await authenticator.update_auth_model(model)

@@ -10,7 +10,8 @@ import jld_github
 from jld_github.members import read_directory
 from jld_github.server import make_app, running
 from jld_github.settings import Settings
-from jld_github.state import Outage, State, Token
+from jld_github.state import Outage, State
+from jld_github.tokens import Token
 
 
 @dataclass
@@ -29,9 +30,7 @@ class StandIn:
         """Hand out a token of a member, as a sign-in would."""
         member = self.state.member(login)
         assert member, login
-        token = f"gho_{login}"
-        self.state.tokens[token] = Token(member.id, scopes or ("read:org",))
-        return token
+        return self.state.tokens.issue(Token(member.id, scopes or ("read:org",)))
 
     def outage(self, path: str, kind: str = "500") -> None:
         """Let requests below a path fail."""
