@@ -325,9 +325,11 @@ def test_lines_of_containers_that_go(own: ComposeStack, bob: Member) -> None:
         with arrivals(own.broker()) as arrived:
 
             def source(text: str) -> dict[str, str]:
-                found = [event for event in list(arrived.events) if text in event["message"]]
-                assert found, text
-                return dict(found[0]["container"])
+                found = [event["container"] for event in list(arrived.events) if text in event["message"]]
+                # The engine may have other stacks, whose logs are read too.
+                ours = [container for container in found if container["name"].startswith(own.project)]
+                assert ours, text
+                return dict(ours[0])
 
             until("both are there", lambda: source("the last of bob") and source("a brief word"))
             assert source("the last of bob").items() >= {"name": f"{own.project}-lab-bob", "id": labs}.items()

@@ -44,7 +44,15 @@ class Channel:
         async def open_it() -> Any:
             context = tls if url.startswith("wss:") else None
             return await connect(
-                url, additional_headers=headers, open_timeout=OPEN_SECONDS, max_size=None, ssl=context, proxy=None
+                url,
+                additional_headers=headers,
+                ssl=context,
+                proxy=None,
+                open_timeout=OPEN_SECONDS,
+                # Whoever does not read for a while is to lose nothing, and neither his connection.
+                max_size=None,
+                max_queue=None,
+                ping_interval=None,
             )
 
         self._connection = _wait(open_it())

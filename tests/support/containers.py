@@ -125,8 +125,9 @@ class ComposeStack(Stack):
         return found
 
     def log(self, service: str) -> str:
-        """Ask the engine for it."""
-        return docker("logs", f"{self.project}-{service}-1")
+        """Ask the engine for it, whichever stream it was written to."""
+        command = ["docker", "logs", f"{self.project}-{service}-1"]
+        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
 
     def origin(self, event: dict[str, Any]) -> tuple[str, str | None]:
         """Tell by the container's name."""
