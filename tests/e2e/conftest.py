@@ -56,6 +56,13 @@ def stack(kind: type[Stack]) -> Iterator[Stack]:
         running.down()
 
 
+@pytest.fixture(scope="session")
+def own(stack: Stack) -> ComposeStack:
+    """Give the stack of all tests to what is about containers alone."""
+    assert isinstance(stack, ComposeStack)
+    return stack
+
+
 @pytest.fixture
 def visit(stack: Stack) -> Iterator[Visit]:
     """Open browsers for members, and close them at the end; labs that they started are stopped."""

@@ -18,7 +18,7 @@ import yaml
 from broker import arrivals
 from containers import IMAGE, LAB, ComposeStack, docker
 from member import Lab, Member, Visit
-from stack import CHECKOUT, Stack, until
+from stack import CHECKOUT, until
 from world import PORT, world
 
 pytestmark = pytest.mark.target("compose", reason="processes beside each other have none of it")
@@ -66,13 +66,6 @@ def found(names):
 """Runs in a lab, and beside the stack."""
 
 Endpoint = tuple[str, int]
-
-
-@pytest.fixture
-def own(stack: Stack) -> ComposeStack:
-    """Give the stack of all tests as what it is with this target."""
-    assert isinstance(stack, ComposeStack)
-    return stack
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from containers import ComposeStack, docker
 from member import Lab, Member
-from stack import CHECKOUT, CommandError, Stack, until
+from stack import CHECKOUT, CommandError, until
 
 pytestmark = pytest.mark.target("compose", reason="test_resilience.py has what every way to run has")
 
@@ -19,13 +19,6 @@ LOG = logging.getLogger(__name__)
 """Figures, for who runs these with --log-cli-level=INFO."""
 
 SERVICES = list(yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"])
-
-
-@pytest.fixture(scope="module")
-def own(stack: Stack) -> ComposeStack:
-    """Give the stack of all tests as what it is with this target."""
-    assert isinstance(stack, ComposeStack)
-    return stack
 
 
 COUNT = """
