@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +33,11 @@ MISSING: dict[str, Callable[[], str | None]] = {
     ),
     "docker": _no_engine,
 }
+
+
+def pytest_configure() -> None:
+    """Let what the tests start be interrupted: a shell has what it runs in the background ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
