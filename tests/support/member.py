@@ -52,15 +52,16 @@ def follow_start(web: httpx.Client, page: httpx.Response) -> httpx.Response:
         web: The browser.
         page: Where it has come after the click.
     """
-    while "/hub/spawn-pending/" in str(page.url):
-        found = re.search(r'new EventSource\("([^"]+)"', page.text)
-        assert found, page.text
-        with web.stream("GET", urljoin(str(page.url), found[1].replace("&amp;", "&"))) as events:
-            for line in events.iter_lines():
-                event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-                assert not event.get("failed"), event
-                if event.get("ready"):
-                    break
+    while "/hub/spawn-pending/" in str(page.url) and page.is_success:
+        if found := re.search(r'new EventSource\("([^"]+)"', page.text):
+            with web.stream("GET", urljoin(str(page.url), found[1].replace("&amp;", "&"))) as events:
+                for line in events.iter_lines():
+                    event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                    assert not event.get("failed"), event
+                    if event.get("ready"):
+                        break
+        else:  # what has failed is being cleared away; the page loads itself again
+            assert "window.location.reload()" in page.text
         page = web.get(page.url)
     return page
 
