@@ -36,7 +36,7 @@ distribution: ready
 	@$(PYTHON) -m dev.distribution
 
 test: ready ## run every suite but the end-to-end one
-	@.venv/bin/pytest tests --ignore=tests/e2e
+	@.venv/bin/pytest tests --ignore=tests/e2e --numprocesses 2 --dist loadfile
 
 test-%: ready ## run one suite
 	@.venv/bin/pytest tests/$*

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jld_hub import container, spawner
 from jld_hub.container import ContainerSpawner
 from jld_hub.network import HUB
 from jld_hub.spawner import LabError
-from labs import ALICE, BOB, PROJECT, Make, address, forget_engine, joined, left, reaches, run, serve, tag
+from labs import ALICE, BOB, PROJECT, Make, address, forget_engine, joined, left, reaches, run, serve
 from stack import free_ports
 
 pytestmark = pytest.mark.docker
@@ -116,7 +117,7 @@ async def test_memory_later(engine: docker.DockerClient, make: Make, caplog: pyt
 @pytest.mark.parametrize(
     ("image", "status", "words"),
     [
-        ("absent", 503, f"The image {tag('absent')} is not on this machine. Please pick another"),
+        ("absent", 503, "The image jld-test-absent:{run} is not on this machine. Please pick another"),
         ("no-entry", 500, "/nowhere"),
         ("dies", 500, "Your lab ended while it started. no stack here"),
     ],
@@ -127,7 +128,7 @@ async def test_images_that_do_not_start(
     """A member reads within seconds why an image does not start, and nothing of it is left."""
     error = await fail(make(image=image))
     assert error.status_code == status
-    assert words in str(error.jupyterhub_message)
+    assert words.format(run=os.getpid()) in str(error.jupyterhub_message)
     assert "secret" not in str(error.jupyterhub_message)
     assert left(engine) == []
 

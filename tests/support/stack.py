@@ -320,8 +320,10 @@ class EmbeddedStack(Stack):
 
 
 def free_ports(count: int) -> int:
-    """Return the first of some neighbouring ports that nobody uses."""
-    for first in range(21000, 32000, 20):
+    """Return the first of some neighbouring ports that nobody uses, nor another worker of these tests is about to."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for first in range(21000 + 20 * worker, 32000, 20 * workers):
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(first, first + count):

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 TOOL = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$TOOL_LOG"
-case "$*" in *"$TOOL_FAILS_AT"*) echo "$TOOL_SAYS"; exit 3;; esac
+case "$*" in "$TOOL_FAILS_AT"*) echo "$TOOL_SAYS"; exit 3;; esac
 case "$*" in *"$TOOL_HANGS_AT"*) echo hanging >> "$TOOL_LOG"; exec sleep 60;; esac
 case "$*" in ci*) mkdir -p node_modules/configurable-http-proxy;; esac
 """

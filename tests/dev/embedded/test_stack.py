@@ -1,6 +1,5 @@
 """The commands over a real supervisord, with services of a few lines."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from jld_embedded.processes import environment, marked, snapshot
+from stack import PORTS, free_ports
 
 FAKES = Path(__file__).with_name("fake_stack.py")
 PLAIN = {"hub": "", "fileserver": ""}
@@ -72,7 +72,7 @@ def commands() -> Iterator[Commands]:
     """Give commands for one stack; the path of its state folder is longer than a Unix socket's may be."""
     folder = Path(tempfile.mkdtemp(prefix="jld-test-", dir="/var/tmp")).resolve()
     folder.chmod(0o755)
-    made = Commands(folder.joinpath(*["deep" * 10] * 3), free_ports())
+    made = Commands(folder.joinpath(*["deep" * 10] * 3), free_ports(PORTS))
     yield made
     made.run("down")
     assert not made.processes()
@@ -92,16 +92,6 @@ def running(commands: Commands) -> Commands:
     """Give a stack that runs."""
     commands.run("up")
     return commands
-
-
-def free_ports() -> int:
-    """Find six neighbouring ports that nobody uses."""
-    for first in range(42000, 60000, 10):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + 6):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no free ports")
 
 
 def until(check: Callable[[], Any], what: str) -> Any:
