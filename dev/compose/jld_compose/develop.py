@@ -18,13 +18,13 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from dev.images import IMAGES
+from dev.images import IMAGES, ImageError, build
 
 from .engine import EngineError, docker
 
 FILE = CHECKOUT / "dev/compose/dev.yaml"
 
-LAB_IMAGE = next(image.tag for image in IMAGES if image.folder == "lab")
+LAB_IMAGE = next(image for image in IMAGES if image.folder == "lab")
 
 LAB = CHECKOUT / "lab/jld_lab"
 """Labs are not Compose's: their image is built anew, and the next lab has it."""
@@ -102,10 +102,10 @@ def take(folder: Path, running: Mapping[Path, list[str]], project: str) -> None:
     what = "the image of labs" if folder == LAB else ", ".join(running[folder])
     try:
         if folder == LAB:
-            docker("build", "--quiet", "--tag", LAB_IMAGE, str(LAB.parent))
+            build(LAB_IMAGE)
         else:
             docker("restart", "--time", "5", *(f"{project}-{service}-1" for service in running[folder]))
-    except EngineError as error:
+    except (EngineError, ImageError) as error:
         say(f"{folder.name} changed: {error}")
         return
     say(f"{folder.name} changed: {what} renewed in {time.monotonic() - begun:.1f} s")
