@@ -23,9 +23,12 @@ def test_lab_page(alice: Member) -> None:
     assert "frame-ancestors" in page.headers["Content-Security-Policy"]
 
 
-def test_lab_announces_itself(stack: Stack, lab: Lab) -> None:
-    """The start ended by the lab's own word, which nobody else can give."""
-    assert "204 POST /hub/api/announcement (alice@" in stack.log("hub")
+def test_lab_announces_itself(stack: Stack, visit: Visit, lab: Lab) -> None:
+    """The start ends by the lab's own word, which nobody else can give."""
+    bob = visit("bob")
+    bob.sign_in()
+    assert bob.start_lab().status_code == 200
+    assert "204 POST /hub/api/announcement (bob@" in stack.log("hub")
     address = f"{stack.url}/hub/api/announcement"
     for headers in ({}, {"Authorization": "token wrong"}, lab.headers):
         assert httpx.post(address, verify=stack.tls, headers=headers, json={}).status_code == 403
