@@ -68,7 +68,8 @@ def render(settings: Settings, abilities: Abilities, servers: Iterable[str]) -> 
     has_directive = abilities.version >= HTTP2_DIRECTIVE_SINCE
     # With one socket for both, an address of IPv4 would be told as one of IPv6: ::ffff:192.0.2.1.
     addresses = ("0.0.0.0", "::") if settings.nginx_listen == "::" else (settings.nginx_listen,)  # noqa: S104 as set
-    words = "ssl" if has_directive else "ssl http2"
+    words = "ssl http2" if settings.nginx_http2 and not has_directive else "ssl"
+    switched = "on" if settings.nginx_http2 else "off"
     listens = [
         f"        listen {_server(address, settings.nginx_https_port)} {words} so_keepalive=5m:30s:4;"
         for address in addresses
@@ -77,7 +78,7 @@ def render(settings: Settings, abilities: Abilities, servers: Iterable[str]) -> 
         "files": files,
         "connections": files - OTHER_FILES,
         "listens": "\n".join(listens),
-        "http2": "http2 on;" if has_directive else "# HTTP/2 is switched on by `listen`.",
+        "http2": f"http2 {switched};" if has_directive else "# HTTP/2 is switched by `listen`.",
         "groups": f"{HYBRID_GROUP}:{GROUPS}" if abilities.openssl >= HYBRID_SINCE else GROUPS,
         "hsts": f"max-age={settings.nginx_hsts_max_age}" if settings.nginx_hsts_max_age else "",
         "certificate": _quoted(settings.nginx_certificate_file),

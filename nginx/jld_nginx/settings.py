@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         le=2**31 - 1,
         description="for how long browsers are told to come by HTTPS only, in seconds; 0 tells them nothing",
     )
+    nginx_http2: bool = Field(
+        default=True, description="whether browsers that can are served by HTTP/2, else by HTTP/1.1"
+    )
     nginx_runtime_dir: AbsolutePath = Field(
         Path("/tmp/nginx"),  # noqa: S108 it is not used when it belongs to somebody else
         description="folder for nginx's configuration, process id and socket; made when missing",

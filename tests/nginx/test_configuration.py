@@ -53,11 +53,13 @@ def test_abilities(text: str, abilities: Abilities) -> None:
 
 
 def test_http2_of_each_version(written: Written) -> None:
-    """HTTP/2 is switched on in the words of the installed version."""
+    """HTTP/2 is switched on, or off, in the words of the installed version."""
     assert "listen 0.0.0.0:8443 ssl http2 " in written(BOOKWORM)
     assert "http2 on;" not in written(BOOKWORM)
     assert "listen 0.0.0.0:8443 ssl so_" in written(TRIXIE)
     assert "\n        http2 on;" in written(TRIXIE)
+    assert "listen 0.0.0.0:8443 ssl so_" in written(BOOKWORM, NGINX_HTTP2="false")
+    assert "\n        http2 off;" in written(TRIXIE, NGINX_HTTP2="false")
 
 
 def test_groups_of_each_library(written: Written) -> None:

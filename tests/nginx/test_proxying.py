@@ -164,8 +164,8 @@ def test_plain_http(edge: Edge) -> None:
     assert "Strict-Transport-Security" not in answer.headers
 
 
-def test_http2(edge: Edge) -> None:
-    """Browsers that can are served by HTTP/2."""
+def chosen_protocol(edge: Edge) -> str | None:
+    """Return what is chosen for a browser that can speak HTTP/2."""
     context = TRUSTING.__class__(TRUSTING.protocol)
     context.check_hostname = False
     context.verify_mode = TRUSTING.verify_mode
@@ -174,7 +174,13 @@ def test_http2(edge: Edge) -> None:
         socket.create_connection(("127.0.0.1", edge.port), timeout=5) as plain,
         context.wrap_socket(plain) as connection,
     ):
-        assert connection.selected_alpn_protocol() == "h2"
+        return connection.selected_alpn_protocol()
+
+
+def test_http2(edge: Edge, own: Kit) -> None:
+    """Browsers that can are served by HTTP/2, unless it is switched off."""
+    assert chosen_protocol(edge) == "h2"
+    assert chosen_protocol(own.run(NGINX_HTTP2="false")) == "http/1.1"
 
 
 def test_upload_streams(edge: Edge, proxy: Proxy) -> None:

@@ -28,6 +28,7 @@ NOT_IN_EXAMPLE = {
     "HUB_DOCKER_URL": "the stack sets it: processes use no engine, and in the hub's container its socket has one place",
     "HUB_GITHUB_CONNECT_URL": "the stack sets it for the stand-in; the real GitHub is where browsers find it",
     "NGINX_HSTS_MAX_AGE": "both stacks are for localhost, whose other ports a browser would hold it against",
+    "NGINX_HTTP2": "each stack has what suits it: compose.yaml says why not HTTP/2 where labs are containers",
 }
 
 NOT_IN_ENVIRONMENT = {
