@@ -64,6 +64,8 @@ class ComposeStack(Stack):
     """
 
     again = 15.0
+    # A container has not even got what is not its member's.
+    barred = ("Permission denied", "No such file", "Read-only file system")
 
     def __init__(self, **settings: str) -> None:
         super().__init__(**settings)

@@ -121,9 +121,11 @@ class Stack:
         output: What the last `make` printed.
         command: How `make` is run.
         again: Seconds that a second `make up` may take.
+        barred: What a program in a lab may say of that which its member is not to reach, one of them.
     """
 
     again = 3.0
+    barred: tuple[str, ...] = ("Permission denied",)
 
     def __init__(self, **settings: str) -> None:
         # Labs run as other users, who must be able to pass.
