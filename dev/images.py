@@ -29,8 +29,6 @@ LABEL = "org.lsst.jupyterlabdemo.made-of"
 
 INSPECTED = f'{{{{.Size}}}} {{{{index .Config.Labels "{LABEL}"}}}}'
 
-LEFT_OUT = {"__pycache__", "node_modules"}
-
 LAST_LINES = 25
 """What of a failed build's output is shown."""
 
@@ -102,10 +100,12 @@ def build(image: Image) -> int:
 
 
 def digest(folder: Path) -> str:
-    """Digest what an image is made of: the files of its folder but bytecode and Node's modules, and the base image."""
+    """Digest what an image is made of: the files that its folder's .dockerignore lets in, and the base image."""
     total = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not LEFT_OUT & {*file.relative_to(folder).parts}:
+    let_in = [line[1:] for line in (folder / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    tops = [path for pattern in ("Dockerfile", ".dockerignore", *let_in) for path in folder.glob(pattern)]
+    for file in sorted(file for top in tops for file in (top, *top.rglob("*"))):
+        if file.is_file() and "__pycache__" not in file.parts:
             total.update(f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     with contextlib.suppress(ImageError):
         total.update(_docker("image", "inspect", "--format", "{{.Id}}", BASE).encode())

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -116,11 +117,11 @@ class Networks:
                 try:
                     self._client.connect_container_to_network(peer["Id"], name, aliases=aliases)
                 except APIError as error:
-                    if not error.is_client_error():
-                        raise
-                    if "already exists in network" not in str(error.explanation):
+                    if error.status_code == HTTPStatus.NOT_FOUND:
                         self._looked = float("-inf")  # it is just going: look again
                         continue
+                    if "already exists in network" not in str(error.explanation):
+                        raise
                 joined[name] = {}
 
     def remove(self, name: str) -> None:

@@ -18,13 +18,12 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from dev.images import IMAGES, ImageError, build
+from dev.images import ImageError, build
 
 from .engine import EngineError, docker
+from .state import image
 
 FILE = CHECKOUT / "dev/compose/dev.yaml"
-
-LAB_IMAGE = next(image for image in IMAGES if image.folder == "lab")
 
 LAB = CHECKOUT / "lab/jld_lab"
 """Labs are not Compose's: their image is built anew, and the next lab has it."""
@@ -102,7 +101,7 @@ def take(folder: Path, running: Mapping[Path, list[str]], project: str) -> None:
     what = "the image of labs" if folder == LAB else ", ".join(running[folder])
     try:
         if folder == LAB:
-            build(LAB_IMAGE)
+            build(image("lab"))
         else:
             docker("restart", "--time", "5", *(f"{project}-{service}-1" for service in running[folder]))
     except (EngineError, ImageError) as error:

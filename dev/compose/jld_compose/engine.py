@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,11 @@ class Container(NamedTuple):
         """Whether its own check says so; one without a check is ready when it runs."""
         health = self.details["State"].get("Health")
         return self.state == "running" and (not health or health["Status"] == "healthy")
+
+    @property
+    def started(self) -> datetime:
+        """When it was last started."""
+        return datetime.fromisoformat(self.details["State"]["StartedAt"])
 
     @property
     def starts(self) -> int:

@@ -1,10 +1,9 @@
 """Run as root in a container with /state: gives services their folders and their secrets.
 
 Its argument is JSON: `folders`, each with its owner, and `given`, each with its owner and the names of files below
-secrets/ or secrets/certificates/. Prints the services whose files have changed. A program of its own, without imports
-from the project.
+secrets/ or secrets/certificates/. What is the same already is left alone, so that the time of a folder tells since when
+its service has what is in it. A program of its own, without imports from the project.
 """
-# ruff: noqa: T201
 
 import json
 import os
@@ -22,20 +21,14 @@ def own(folder: Path, uid: int, mode: int) -> None:
     folder.chmod(mode)
 
 
-def give(folder: Path, uid: int, names: list[str]) -> bool:
-    """Copy secrets into a folder of a service, and take away what it is to have no longer.
-
-    Returns:
-        Whether anything was changed.
-    """
-    changed = False
+def give(folder: Path, uid: int, names: list[str]) -> None:
+    """Copy secrets into a folder of a service, and take away what it is to have no longer."""
     for name in names:
         copy = folder / name
         source = next(
             (file for file in (STATE / "secrets" / name, STATE / "secrets/certificates" / name) if file.exists()), None
         )
         if source is None:
-            changed |= copy.exists()
             copy.unlink(missing_ok=True)
             continue
         content = source.read_bytes()
@@ -49,8 +42,6 @@ def give(folder: Path, uid: int, names: list[str]) -> bool:
             os.fsync(file.fileno())
         os.chown(aside, uid, uid)
         aside.replace(copy)
-        changed = True
-    return changed
 
 
 plan = json.loads(sys.argv[1])
@@ -60,5 +51,4 @@ for name, uid in plan["folders"].items():
 own(STATE / "given", 0, 0o711)
 for name, (uid, *names) in plan["given"].items():
     own(STATE / "given" / name, uid, 0o500)
-    if give(STATE / "given" / name, uid, names):
-        print(name)
+    give(STATE / "given" / name, uid, names)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from jld_embedded.certificates import Authority, self_signed
 from jld_embedded.state import State as Kept
 
-from dev.images import IMAGES
+from dev.images import IMAGES, Image
 
 from .engine import docker
 
@@ -65,30 +66,30 @@ class State(Kept):
         elif not self.secret(name).exists() or self.secret(name).read_text() != content:
             self.keep_secret(name, content)
 
-    def hand_over(self, image: str) -> list[str]:
+    def hand_over(self) -> None:
         """Give each service its folder and its secrets, as files that it alone may read.
 
-        Whoever may use the engine need not be root: a container of the file server's image does it.
-
-        Args:
-            image: which has Python and root.
-
-        Returns:
-            The services whose secrets have changed.
+        Whoever may use the engine need not be root: a container of the file server's image does it, which has Python
+        and root.
         """
         plan = {
             "folders": {name: UIDS[name] for name in FOLDERS} | {"export": 0, "export/keepalive": UIDS["keepalive"]},
             "given": {name: [UIDS[name], *files] for name, files in GIVEN.items()},
         }
         rights = [f"--cap-add={name}" for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER")]
-        said = docker(
+        docker(
             *("run", "--rm", "--interactive", "--network=none", "--read-only", "--cap-drop=ALL", *rights),
             *("--security-opt=no-new-privileges", "--user=0:0", "--volume", f"{self.root}:/state"),
-            *("--entrypoint=/usr/bin/python3", image, "-I", "-c", HANDOVER.read_text(), json.dumps(plan)),
+            *("--entrypoint=/usr/bin/python3", image("fileserver").tag, "-I", "-c", HANDOVER.read_text()),
+            json.dumps(plan),
         )
-        return said.split()
+
+    def given_since(self, service: str) -> datetime:
+        """Tell when a service was last given something else than it had, or something was taken from it."""
+        folder = self.root / "given" / {"nginx-github": "nginx"}.get(service, service)
+        return datetime.fromtimestamp(folder.stat().st_mtime if folder.exists() else 0, UTC)
 
 
-def image() -> str:
-    """Name the image that hands over."""
-    return next(image.tag for image in IMAGES if image.folder == "fileserver")
+def image(folder: str) -> Image:
+    """Find the image that is built from a folder."""
+    return next(image for image in IMAGES if image.folder == folder)

@@ -12,8 +12,6 @@ from jld_embedded.lines import readable
 from jld_embedded.settings import CHECKOUT
 from jld_embedded.up import ROOM, people, say
 
-from dev.images import IMAGES
-
 from . import engine
 from .engine import Container, EngineError, docker
 from .stack import Stack
@@ -21,8 +19,6 @@ from .state import State, image
 
 DEADLINE = 180.0
 """Seconds until all must be ready; a slow machine needs 40."""
-
-LAB = next(image for image in IMAGES if image.folder == "lab")
 
 
 def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
@@ -47,15 +43,14 @@ def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
         stack.keep_files()
         variables = stack.variables()
         pull(variables.get("LAB_CONTAINER_NAMES", ""))
-        given = state.hand_over(image())
+        state.hand_over()
         before = {one.service: one for one in engine.containers(stack.project) if one.service}
         try:
             # What a real GitHub or broker has taken the place of.
             if gone := [before.pop(name).name for name in {*before} - {*stack.services}]:
                 docker("rm", "--force", *gone)
-            # Services read their secrets when they start; both nginx have the same.
-            stale = {*given} | ({"nginx-github"} if "nginx" in given else set())
-            if names := [before[name].name for name in sorted(stale & {*before})]:
+            # Services read their secrets when they start.
+            if names := [one.name for name, one in before.items() if one.started < state.given_since(name)]:
                 docker("restart", *names)
             start(stack, files, variables, before)
         except BaseException:
@@ -82,9 +77,9 @@ def pull(names: str) -> None:
         if docker("image", "ls", "--quiet", name).strip():
             continue
         try:
-            if name.partition(":")[0] == LAB.name:
+            if name.partition(":")[0] == image("lab").name:
                 # A further entry of the menu, as .env.example has one: what was built here under another tag.
-                docker("tag", LAB.tag, name)
+                docker("tag", image("lab").tag, name)
             else:
                 say(f"pulling {name}")
                 docker("pull", "--quiet", name)
@@ -140,7 +135,7 @@ def last_words(one: Container) -> str:
 
 def down(stack: Stack, state: State) -> None:
     """End and remove labs, services and networks; state stays."""
-    if not engine.containers(stack.project):
+    if not engine.containers(stack.project) and not lab_networks(stack.project):
         say("nothing runs")
         return
     with state.locked():
@@ -149,17 +144,20 @@ def down(stack: Stack, state: State) -> None:
 
 
 def remove(stack: Stack, variables: dict[str, str]) -> None:
-    """Remove labs first: the hub would take note of each end. Their networks go when hub and proxy have left them."""
-    labs = [one.name for one in engine.containers(stack.project) if one.member]
-    if labs:
-        docker("rm", "--force", *labs)
+    """Remove the services, and then the labs, of which nobody starts another any more, and their networks."""
     command = stack.compose("down", "--remove-orphans", "--timeout", "10")
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    networks = docker("network", "ls", "--quiet", "--filter", f"label={engine.STACK_LABEL}={stack.project}").split()
-    if networks:
+    if labs := [one.name for one in engine.containers(stack.project) if one.member]:
+        docker("rm", "--force", *labs)
+    if networks := lab_networks(stack.project):
         docker("network", "rm", *networks)
     if ended.returncode:
         raise EngineError(f"compose down: {ended.stderr.strip().splitlines()[-1:]}")
+
+
+def lab_networks(project: str) -> list[str]:
+    """List the networks that the hub of a stack has made."""
+    return docker("network", "ls", "--quiet", "--filter", f"label={engine.STACK_LABEL}={project}").split()
 
 
 def summary(stack: Stack) -> None:
