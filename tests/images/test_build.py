@@ -1,5 +1,6 @@
 """How images are built: each from its folder, fast when a source changes, and none too large."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dev.images
-from dev.images import IMAGES, ROOT, Image
+from dev.images import IMAGES, ROOT, Image, digest
 
 SECONDS = 15
 """What a build may take after a source has changed."""
@@ -27,6 +28,21 @@ def test_from_its_folder_alone(image: Image, alone: Callable[[Image], Path], bui
     took = time.monotonic() - begun
     print(f"{image.tag}: {took:.1f} s after a change")  # noqa: T201 - a figure for CI's log
     assert took < SECONDS
+
+
+def test_made_of(tmp_path: Path) -> None:
+    """An image is another when a file has changed that it is built from, and the same after all other changes."""
+    folder = tmp_path / "hub"
+    shutil.copytree(ROOT / "hub", folder, ignore=shutil.ignore_patterns("node_modules"))
+    before = digest(folder)
+    for other in ("README.md", "kubernetes/hub.yaml", "jld_hub/__pycache__/x.pyc", "proxy/node_modules/x/package.json"):
+        (folder / other).parent.mkdir(parents=True, exist_ok=True)
+        (folder / other).write_text("changed")
+    assert digest(folder) == before
+    for part in ("Dockerfile", "jld_hub/templates/login.html", "requirements.txt", "proxy/package-lock.json"):
+        (folder / part).write_text("changed")
+        assert digest(folder) != before
+        before = digest(folder)
 
 
 @pytest.mark.docker
