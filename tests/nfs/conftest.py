@@ -1,4 +1,4 @@
-"""The NFS server in its container with the rights that its README grants, and machines whose kernel mounts the export.
+"""The NFS server in its container, as compose.yaml has it, and machines whose kernel mounts the export.
 
 The machines come from a testbed beside the checkout; without it nothing here can run.
 """
@@ -13,24 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import until
+import yaml
+from stack import CHECKOUT, until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from dev.images import IMAGES, build
 
 NFS_CLIENT = CHECKOUT / "../shared/testbed/nfs-client"
 
-FILESERVER = CHECKOUT / "fileserver"
+FILESERVER = next(image for image in IMAGES if image.folder == "fileserver")
 
-IMAGE = "lsstsqre/jld-fileserver:0.1.0"
-
-CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "SETGID", "SETUID")
+SERVICE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"]["fileserver"]
 
 RIGHTS = (
-    "--read-only", "--tmpfs", "/run", "--tmpfs", "/tmp", "--security-opt", "no-new-privileges",
-    "--security-opt", f"seccomp={FILESERVER / 'seccomp.json'}",
-    "--cap-drop", "ALL", *(f"--cap-add={capability}" for capability in CAPABILITIES),
-)  # fmt: skip
-"""What the README says that the server needs."""
+    f"--read-only={str(SERVICE['read_only']).lower()}",
+    f"--memory={SERVICE['mem_limit']}",
+    f"--pids-limit={SERVICE['pids_limit']}",
+    *(f"--tmpfs={mount}" for mount in SERVICE["tmpfs"]),
+    # Compose takes the profile's path from its project's folder, docker from the caller's.
+    *(f"--security-opt={option.replace('seccomp:', f'seccomp={CHECKOUT}/')}" for option in SERVICE["security_opt"]),
+    *(f"--cap-drop={capability}" for capability in SERVICE["cap_drop"]),
+    *(f"--cap-add={capability}" for capability in SERVICE["cap_add"]),
+)
+"""What compose.yaml lets the server have: what is proven is what is shipped."""
 
 MACHINE_SECONDS = 100
 """How long a machine may take, from its start to its end."""
@@ -85,7 +89,7 @@ class Server:
         """Start another one that cannot serve, and give status and what it says."""
         ended = subprocess.run(
             ["docker", "run", "--rm", *(RIGHTS if rights else ()), "--volume", f"{self.export}:/export",
-             "--env", f"FILESERVER_EXPORT={export}", IMAGE, "server"],
+             "--env", f"FILESERVER_EXPORT={export}", FILESERVER.tag, "server"],
             check=False, capture_output=True, text=True,
         )  # fmt: skip
         return ended.returncode, ended.stderr
@@ -96,10 +100,9 @@ class Server:
             part.mkdir(mode=0o755, parents=True)
         docker("network", "create", self.name)
         docker(
-            "run", "--detach", "--name", self.name, "--network", self.name, "--restart", "on-failure",
-            "--memory", "512m", "--pids-limit", "512", *RIGHTS,
+            "run", "--detach", "--name", self.name, "--network", self.name, "--restart", SERVICE["restart"], *RIGHTS,
             "--volume", f"{self.export}:/export", "--volume", f"{self.state}:/var/lib/ganesha",
-            IMAGE, "server",
+            FILESERVER.tag, *SERVICE["command"],
         )  # fmt: skip
         self.address = docker(
             "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.name
@@ -150,7 +153,7 @@ class Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give a running server, whose export also has the program for the machines."""
-    docker("build", "--quiet", "--tag", IMAGE, str(FILESERVER))
+    build(FILESERVER)
     folder = tmp_path_factory.mktemp("nfs")
     server = Server(f"jld-test-nfs-{secrets.token_hex(4)}", folder)
     try:
@@ -163,7 +166,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "&& cp -L $(ldd /usr/bin/python3.13 /usr/lib/python3.13/lib-dynload/_sqlite3*.so "
             "| sed -n 's/.* => \\([^ ]*\\).*/\\1/p' | sort -u | grep -v '/libc\\.') /tools/lib/"
         )
-        docker("run", "--rm", "--entrypoint", "sh", "--volume", f"{tools}:/tools", IMAGE, "-c", collect)
+        docker("run", "--rm", "--entrypoint", "sh", "--volume", f"{tools}:/tools", FILESERVER.tag, "-c", collect)
         shutil.copy(Path(__file__).with_name("guest.py"), tools)
         yield server
     finally:
