@@ -309,25 +309,33 @@ def test_lines_of_containers_that_go(own: ComposeStack, bob: Member) -> None:
     name = f"{own.project}-brief-1"
     bob.start_lab()
     labs = own.lab("bob")["Id"]
-    with Lab(bob).kernel() as kernel:
-        kernel.run("import sys; print('the last of bob', file=sys.__stderr__, flush=True)")
-    bob.stop_lab()
-    log = ("--log-driver=json-file", "--network=none", f"--name={name}", "--entrypoint=/usr/bin/python3")
-    brief = docker("run", "--detach", *log, IMAGE, "-c", "print('a brief word')").strip()
-    try:
-        with arrivals(own.broker()) as arrived:
+    command = ("run", "--detach", "--log-driver=json-file", "--network=none", f"--name={name}")
+    python = ("--entrypoint=/usr/bin/python3", IMAGE, "-c")
+    with arrivals(own.broker()) as arrived:
 
-            def source(text: str) -> dict[str, str]:
-                found = [event["container"] for event in list(arrived.events) if text in event["message"]]
-                # The engine may have other stacks, whose logs are read too.
-                ours = [container for container in found if container["name"].startswith(own.project)]
-                assert ours, text
-                return dict(ours[0])
+        def sources(text: str) -> list[dict[str, str]]:
+            found = [event["container"] for event in list(arrived.events) if text in event["message"]]
+            # The engine may have other stacks, whose logs are read too.
+            return [container for container in found if container["name"].startswith(own.project)]
 
-            until("both are there", lambda: source("the last of bob") and source("a brief word"))
-            assert source("the last of bob").items() >= {"name": f"{own.project}-lab-bob", "id": labs}.items()
-            assert source("a brief word").items() >= {"name": name, "id": brief}.items()
-            wrote = {one["Id"] for one in own.services().values() if output(one)}
-            until("all", lambda: wrote <= {event["container"]["id"] for event in list(arrived.events)})
-    finally:
-        docker("rm", "--force", name)
+        # What was not shipped goes with a container: each goes when its line has arrived, and no later.
+        with Lab(bob).kernel() as kernel:
+            kernel.run("import sys; print('the last of bob', file=sys.__stderr__, flush=True)")
+            until("bob's line is there", lambda: sources("the last of bob"))
+        bob.stop_lab()
+        brief = docker(*command, *python, "print('a brief word')").strip()
+        try:
+            until("the brief one's line is there", lambda: sources("a brief word"))
+        finally:
+            docker("rm", "--force", name)
+        wrote = {one["Id"] for one in own.services().values() if output(one)}
+        until("all are there", lambda: wrote <= {event["container"]["id"] for event in list(arrived.events)})
+    gone = {
+        "the last of bob": {"name": f"{own.project}-lab-bob", "id": labs},
+        "a brief word": {"name": name, "id": brief},
+    }
+    # A reader who comes when both have gone has them from the first event on.
+    with arrivals(own.broker()) as arrived:
+        for text, container in gone.items():
+            until("it is there still", lambda: sources(text))  # noqa: B023 - called at once
+            assert all(source.items() >= container.items() for source in sources(text))
