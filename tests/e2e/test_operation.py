@@ -63,8 +63,8 @@ def test_backup_and_restore(own: ComposeStack, visit: Visit, tmp_path: Path) -> 
     bob.sign_in()
     bob.start_lab()
     lab, container = Lab(bob), own.lab("bob")["Id"]
-    lab.terminal("cd; mkdir -m 2770 work; echo kept | tee work/letter notebook.ipynb; chmod 664 work/letter")
-    lab.terminal("echo old > ~/note")
+    lab.terminal("cd; mkdir -m 2770 work; echo kept | tee work/letter notebook.ipynb; echo old > note")
+    lab.terminal("cd; chmod 664 work/letter notebook.ipynb")
     run(own, commands(own, "Backup", "hub.sqlite"), tmp_path)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert modes == dict.fromkeys(("homes.tar", "hub.sqlite", "secrets.tar"), 0o600)
@@ -77,7 +77,7 @@ def test_backup_and_restore(own: ComposeStack, visit: Visit, tmp_path: Path) -> 
     of_one = commands(own, "Restore", "notebook.ipynb").replace("4242424", str(BOB))
     run(own, of_one, tmp_path)
     home = own.export / "homes" / str(BOB)
-    check_owner(home / "notebook.ipynb", 0o640)
+    check_owner(home / "notebook.ipynb", 0o664)
     assert (home / "note").read_text() == "new\n", "what was not named is left alone"
 
     for file in (own.state / "hub").glob("jupyterhub.sqlite*"):
@@ -137,3 +137,23 @@ def test_new_secrets(own: ComposeStack, alice: Member, lab: Lab, visit: Visit) -
     bob = visit("bob")
     bob.sign_in()
     assert bob.start_lab().status_code == 200
+
+
+def test_application_of_ones_own(own: ComposeStack, alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an application at a GitHub `make up` removes the stand-in; nobody is signed out, also on the way back."""
+    standin = {"github", "nginx-github"}
+    assert standin <= {*own.services()}
+    with monkeypatch.context() as patch:
+        # One that does not answer: nothing is to leave this machine.
+        for name, value in (("CLIENT_ID", "own"), ("CLIENT_SECRET", "a secret"), ("URL", "https://127.0.0.1:9")):
+            patch.setitem(own.environment, f"GITHUB_{name}", value)
+        try:
+            own.make("up")
+            assert not standin & {*own.services()}
+            assert own.is_ready()
+            assert is_signed_in(alice)
+        finally:
+            patch.undo()
+            own.make("up")
+    assert standin <= {*own.services()}
+    assert is_signed_in(alice)
