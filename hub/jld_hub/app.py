@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from jupyterhub.app import JupyterHub
+from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
 from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
@@ -23,6 +24,10 @@ ROUTES_SECONDS = 5
 DEATH_SECONDS = 5
 """How long a lab that died may count as running; until then its member reads that it does not answer."""
 
+MOST_BODY = 2**20
+"""Bytes of a request's body. The hub takes forms and names; Tornado keeps a body in memory, 100 MB of it unless told,
+before anybody has asked who sends it, and labs reach the hub without nginx."""
+
 START_SECONDS = 120
 """What a lab may take to start; an unpulled image needs an operator's attention before that."""
 
@@ -35,6 +40,11 @@ class Hub(JupyterHub):  # type: ignore[misc]
 
     def load_config_file(self, filename: str, path: str | None = None) -> None:
         """Read none: the settings are the configuration, and the working directory may be anybody's."""
+
+    def init_tornado_application(self) -> None:
+        """Bound what the server that is made for the application takes in."""
+        HTTPServer.configure(None, max_body_size=MOST_BODY)
+        super().init_tornado_application()
 
     def init_handlers(self) -> None:
         """Put probes and announcement before JupyterHub's own catch-alls for unknown paths."""

@@ -108,6 +108,7 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
     _executor = ThreadPoolExecutor(CALLS, thread_name_prefix="engine")
     _networks: ClassVar[Networks | None] = None
     _away: ClassVar[bool] = False
+    _started = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -189,6 +190,7 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
 
     async def create_object(self) -> dict[str, Any]:
         """Make the network, with hub and proxy in it, and then the container."""
+        self._started = True
         lab = self.lab
         assert lab is not None, "start describes the lab first"  # noqa: S101 - for the type checker
         marks = labels(lab, self.settings.hub_docker_project)
@@ -199,6 +201,11 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
         await self.on_networks(lambda networks: networks.make(self.network_name, marks))
         created: dict[str, Any] = await super().create_object()
         return created
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the lab that an earlier hub started."""
+        super().load_state(state)
+        self._started = bool(self.object_id)
 
     async def get_object(self) -> dict[str, Any] | None:
         """Return what the engine knows of the container, or None where it has none.
@@ -219,13 +226,16 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
     async def poll(self) -> int | None:
         """Tell whether the lab runs, and see to it that hub and proxy are in its network.
 
+        A container whose start an earlier hub did not live to see the end of is no lab: nobody knows its address, and
+        what it announced was lost.
+
         Returns:
             None while it runs, or while the engine does not answer: that is no lab's end.
         """
         cls = type(self)
         try:
             container = await self.get_object()
-            running = container is not None and container["State"]["Running"]
+            running = self._started and container is not None and container["State"]["Running"]
             if running:
                 await self.on_networks(lambda networks: networks.join(self.network_name))
         except (DockerException, RequestException) as error:

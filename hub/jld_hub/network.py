@@ -12,10 +12,13 @@ from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool
 
 PREFIX = 28
-"""Bits of a lab's network: 13 addresses beside the engine's own, while gateway, hub, proxy and lab need four."""
+"""Bits of a lab's network: 13 addresses beside the engine's own; hub, proxy and lab need three."""
 
-PEERS = ("hub", "proxy")
-"""Services whose containers are joined to each lab's network."""
+PEERS = {"hub": 2, "proxy": 3}
+"""Services whose containers are joined to each lab's network, and which of its addresses they have there.
+
+One that is made anew has the same again: a lab's server keeps the address that it found once.
+"""
 
 HUB = "jupyterhub"
 """What labs call the hub.
@@ -86,7 +89,10 @@ class Networks:
         pools = [pool for network in networks for pool in (network["IPAM"] or {}).get("Config") or []]
         taken = [IPv4Network(pool["Subnet"]) for pool in pools if ":" not in pool.get("Subnet", ":")]
         for subnet in subnets(self.pool, taken):
-            ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))])
+            # Labs get addresses of the upper half, so that none has a peer's.
+            _, upper = subnet.subnets()
+            pool = IPAMPool(subnet=str(subnet), iprange=str(upper), gateway=str(subnet[1]))
+            ipam = IPAMConfig(pool_configs=[pool])
             try:
                 self._client.create_network(name, driver="bridge", ipam=ipam, labels=labels, check_duplicate=True)
             except APIError as error:
@@ -113,9 +119,12 @@ class Networks:
                 joined = peer["NetworkSettings"]["Networks"]
                 if name in joined:
                     continue
-                aliases = [HUB] if peer["Labels"][SERVICE] == "hub" else None
+                service = peer["Labels"][SERVICE]
+                aliases = [HUB] if service == "hub" else None
                 try:
-                    self._client.connect_container_to_network(peer["Id"], name, aliases=aliases)
+                    (pool,) = self._client.inspect_network(name)["IPAM"]["Config"]
+                    address = str(IPv4Network(pool["Subnet"])[PEERS[service]])
+                    self._client.connect_container_to_network(peer["Id"], name, aliases=aliases, ipv4_address=address)
                 except APIError as error:
                     if error.status_code == HTTPStatus.NOT_FOUND:
                         self._looked = float("-inf")  # it is just going: look again

@@ -1,10 +1,13 @@
 """What dies and comes back, and what stays."""
 
 import os
+import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 from member import Lab, Member, Visit
 from stack import Stack, until
 
@@ -58,6 +61,25 @@ def test_stopped_lab_leaves_no_process(stack: Stack, visit: Visit) -> None:
     assert set(stack.processes()) - before
     bob.stop_lab()
     until("the lab's processes have ended", lambda: not set(stack.processes()) - before)
+
+
+def peak(stack: Stack, part: str) -> int:
+    """Return the most memory, in bytes, that a part has had (VmHWM, proc_pid_status(5))."""
+    first = psutil.Process(stack.pid(part))
+    status = [Path(f"/proc/{one.pid}/status").read_text() for one in (first, *first.children(recursive=True))]
+    return max(int(found[1]) for text in status if (found := re.search(r"VmHWM:\s+(\d+) kB", text))) * 1024
+
+
+def test_hub_takes_no_large_bodies(stack: Stack) -> None:
+    """Requests of anybody with bodies beyond all use are refused, at no cost of memory."""
+    before = peak(stack, "hub")
+
+    def send(_: int) -> int:
+        return httpx.post(f"{stack.url}/hub/api/announcement", content=bytes(64 * 2**20), verify=stack.tls).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(status >= 400 for status in threads.map(send, range(4)))
+    assert peak(stack, "hub") - before < 32 * 2**20
 
 
 def test_removed_member_cannot_start(stack: Stack, visit: Visit) -> None:

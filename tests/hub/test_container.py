@@ -152,6 +152,7 @@ async def test_new_hub(engine: docker.DockerClient, make: Make, site: str, envir
     first = make()
     await first.start()
     state = first.get_state()
+    address_of_hub = address(engine, old.name, first.network_name)
     old.remove(force=True)
     new = serve(engine, "hub", site)
     forget_engine()
@@ -165,6 +166,7 @@ async def test_new_hub(engine: docker.DockerClient, make: Make, site: str, envir
     proxy = serve(engine, "proxy", site)
     assert await second.poll() is None
     assert second.network_name in joined(engine, proxy)
+    assert address(engine, new.name, second.network_name) == address_of_hub, "what a lab's server has looked up once"
 
 
 async def test_stop(engine: docker.DockerClient, make: Make, site: str) -> None:
@@ -187,6 +189,18 @@ async def test_dead_lab(engine: docker.DockerClient, make: Make) -> None:
     await lab.start()
     engine.containers.get(lab.object_id).kill()
     assert await lab.poll() == 137
+    await lab.run_post_stop_hook()
+    assert left(engine) == []
+
+
+async def test_hub_killed_during_a_start(engine: docker.DockerClient, make: Make, site: str) -> None:
+    """The next hub does not take the container for a lab, and clears it away."""
+    serve(engine, "hub", site)
+    await make().start()
+    lab = make()
+    lab.load_state({})  # as the start did not end, there is nothing that JupyterHub could have kept
+    assert await lab.poll() == 0
+    assert await lab.poll() == 0
     await lab.run_post_stop_hook()
     assert left(engine) == []
 

@@ -120,11 +120,20 @@ def compose() -> list[str]:
     raise EngineError(f"Compose {oldest} or newer is needed; {' and '.join(found) or 'there is none'}: {INSTALL}")
 
 
+def networks(project: str) -> list[str]:
+    """List the networks of a stack, those of labs too."""
+    return marked(project, "network", "ls", "--quiet")
+
+
+def marked(project: str, *command: str) -> list[str]:
+    """List what Compose, or the hub, has marked as a stack's."""
+    labels = (f"com.docker.compose.project={project}", f"{STACK_LABEL}={project}")
+    return [found for label in labels for found in docker(*command, "--filter", f"label={label}").split()]
+
+
 def containers(project: str) -> list[Container]:
     """List the containers of a stack, labs last, running or not."""
-    listed = []
-    for label in (f"com.docker.compose.project={project}", f"{STACK_LABEL}={project}"):
-        listed += docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}").split()
+    listed = marked(project, "ps", "--all", "--quiet", "--no-trunc")
     if not listed:
         return []
     try:

@@ -1,6 +1,7 @@
 """`make logs`: follow the events of all containers as they arrive at the broker."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 
 from jld_broker.settings import Settings as BrokerSettings
@@ -30,7 +31,8 @@ def logs(stack: Stack, service: str | None, member: str | None) -> None:
     names = ["lab", *stack.services]
     check(service, names)
     begin = datetime.now(UTC) - BACK
-    show(from_broker(lambda: find(stack), begin, away), names, whence(stack.project), service, member)
+    arriving = from_broker(lambda: find(stack), begin, away)
+    show(of_stack(stack.project, arriving), names, whence(stack.project), service, member)
 
 
 def find(stack: Stack) -> Broker:
@@ -48,16 +50,27 @@ def find(stack: Stack) -> Broker:
     raise ConnectionError("its container does not run")
 
 
+def of_stack(project: str, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    """Leave out the events of other containers, all of which are shipped."""
+    with contextlib.closing(events):
+        yield from (event for event in events if container(event).startswith(f"{project}-"))
+
+
+def container(event: Event) -> str:
+    """Name the container that an event is of; empty where it names none, as another's may."""
+    found = event.get("container")
+    return str(found.get("name", "")) if isinstance(found, dict) else ""
+
+
 def whence(project: str) -> Callable[[Event], tuple[str, str | None]]:
     """Make what tells the service and, for a lab, the member that an event is of, by its container's name."""
     lab = f"{project}-lab-"
 
     def tell(event: Event) -> tuple[str, str | None]:
-        container = event.get("container")
-        name = str(container.get("name", "")) if isinstance(container, dict) else ""
+        name = container(event)
         if name.startswith(lab):
             return "lab", name.removeprefix(lab)
         # Compose names containers <project>-<service>-<number>.
-        return name.removeprefix(f"{project}-").rpartition("-")[0] or name, None
+        return name.removeprefix(f"{project}-").rpartition("-")[0], None
 
     return tell

@@ -58,7 +58,7 @@ def up(stack: Stack, state: State, files: tuple[Path, ...]) -> None:
                 remove(stack, variables)
             raise
     now = {one.service: one for one in engine.containers(stack.project) if one.service}
-    changed = [name for name, one in now.items() if name not in before or one.id != before[name].id]
+    changed = [name for name, one in now.items() if name not in before or one.started != before[name].started]
     if before:
         say(f"changed or ended: {', '.join(changed)}" if changed else "all parts are running")
     summary(stack)
@@ -137,7 +137,7 @@ def last_words(one: Container) -> str:
 
 def down(stack: Stack, state: State) -> None:
     """End and remove labs, services and networks; state stays."""
-    if not engine.containers(stack.project) and not lab_networks(stack.project):
+    if not engine.containers(stack.project) and not engine.networks(stack.project):
         say("nothing runs")
         return
     with state.locked():
@@ -151,15 +151,10 @@ def remove(stack: Stack, variables: dict[str, str]) -> None:
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if labs := [one.name for one in engine.containers(stack.project) if one.member]:
         docker("rm", "--force", *labs)
-    if networks := lab_networks(stack.project):
+    if networks := engine.networks(stack.project):
         docker("network", "rm", *networks)
     if ended.returncode:
         raise EngineError(f"compose down: {ended.stderr.strip().splitlines()[-1:]}")
-
-
-def lab_networks(project: str) -> list[str]:
-    """List the networks that the hub of a stack has made."""
-    return docker("network", "ls", "--quiet", "--filter", f"label={engine.STACK_LABEL}={project}").split()
 
 
 def summary(stack: Stack) -> None:

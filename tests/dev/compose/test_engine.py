@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from jld_compose.engine import EngineError, compose, docker, engine_socket
-from jld_compose.logs import whence
+from jld_compose.logs import of_stack, whence
 
 
 @pytest.fixture
@@ -93,11 +93,16 @@ def test_engine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("demo-nginx-github-1", ("nginx-github", None)),
         ("demo-lab-alice", ("lab", "alice")),
         ("demo-lab-a-b-1", ("lab", "a-b-1")),
-        ("somebody-elses", ("somebody", None)),
-        ("other", ("other", None)),
     ],
 )
 def test_whence(name: str, told: tuple[str, str | None]) -> None:
     """An event's service and member follow from its container's name."""
     assert whence("demo")({"container": {"name": name}}) == told
-    assert whence("demo")({"message": "x"}) == ("", None)
+
+
+def test_events_of_others() -> None:
+    """Of all containers' events only those of the stack are shown."""
+    names = ("demo-hub-1", "demo-lab-alice", "demonstration-hub-1", "other")
+    arriving = ({"container": {"name": name}} for name in names)
+    assert [event["container"]["name"] for event in of_stack("demo", arriving)] == ["demo-hub-1", "demo-lab-alice"]
+    assert not list(of_stack("demo", (event for event in ({"message": "x"}, {"container": "demo-hub-1"}))))
