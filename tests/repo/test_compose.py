@@ -121,7 +121,7 @@ def test_confinement(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true", *([OWN_PROFILE[name]] if name in OWN_PROFILE else [])]
     assert service["pids_limit"] > 0
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == "always"
     assert service["logging"]["driver"] == "json-file"
     assert {"max-size", "max-file"} <= set(service["logging"]["options"])
     wide = {
