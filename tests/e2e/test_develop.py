@@ -105,11 +105,6 @@ def mounted(own: ComposeStack, service: str) -> set[str]:
     return {source for source in sources if source.startswith(f"{CHECKOUT}/")}
 
 
-def starts(own: ComposeStack) -> dict[str, str]:
-    """Tell since when each service runs."""
-    return {name: one["State"]["StartedAt"] for name, one in own.services().items()}
-
-
 def image() -> str:
     """Return the id of the image that the next lab has."""
     return docker("image", "inspect", "--format={{.Id}}", IMAGE).strip()
@@ -118,11 +113,11 @@ def image() -> str:
 def test_changed_component_is_restarted(own: ComposeStack, watch: Watch) -> None:
     """Services run the sources of the checkout; those of a changed one are restarted, and nobody else."""
     assert mounted(own, "hub") == {f"{CHECKOUT}/hub/jld_hub"}
-    before = starts(own)
+    before = own.starts()
     (CHECKOUT / "fileserver/jld_fileserver/folders.py").touch()
     line = watch.says("changed", seconds=60)
     assert line.startswith("jld_fileserver changed: fileserver, provisioner, keepalive renewed in ")
-    after = starts(own)
+    after = own.starts()
     assert {name for name in after if after[name] != before[name]} == {"fileserver", "provisioner", "keepalive"}
 
 

@@ -107,11 +107,6 @@ def check_owner(path: Path, mode: int) -> None:
     assert (status.st_uid, status.st_gid, oct(stat.S_IMODE(status.st_mode))) == (BOB, BOB, oct(mode)), path
 
 
-def starts(own: ComposeStack) -> dict[str, tuple[str, str]]:
-    """Tell which container each service has, and since when it runs."""
-    return {name: (one["Id"], one["State"]["StartedAt"]) for name, one in own.services().items()}
-
-
 @pytest.mark.root
 def test_new_secrets(own: ComposeStack, alice: Member, lab: Lab, visit: Visit) -> None:
     """Secrets whose files were removed are made anew; the services of the table have them, and no other is restarted.
@@ -122,13 +117,13 @@ def test_new_secrets(own: ComposeStack, alice: Member, lab: Lab, visit: Visit) -
     rows = [re.findall(rf"^\| `{name}` \|[^|]*\|([^|]*)\|", DOCUMENT, re.MULTILINE) for name in names]
     services = {name: {service.strip() for service in row.split(",")} for name, (row,) in zip(names, rows, strict=True)}
     secrets = {name: own.state / "secrets" / name for name in names}
-    old, before = {name: secret.read_text() for name, secret in secrets.items()}, starts(own)
+    old, before = {name: secret.read_text() for name, secret in secrets.items()}, own.starts()
     with lab.kernel() as kernel:
         kernel.run("kept = 'still there'")
         (here,) = (one["id"] for one in lab.api("GET", "kernels"))
         secrets["fileserver_token"].unlink()
         run(own, commands(own, "New secrets", "proxy_token"), CHECKOUT)
-        after = starts(own)
+        after = own.starts()
         assert {name for name in after if after[name] != before[name]} == set().union(*services.values())
         for name, secret in secrets.items():
             assert secret.read_text() != old[name]

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from channel import Channel
 from jld_embedded.certificates import self_signed
 from stack import free_ports, until
-from websockets.sync.client import connect
 
 from tests.nginx.conftest import CHUNK, TRUSTING, Edge, Kit, Proxy
 
@@ -106,7 +106,7 @@ def test_end(own: Kit, proxy: Proxy) -> None:
     processes = edge.processes()
     proxy.go_on.clear()
     with (
-        connect(f"wss://127.0.0.1:{edge.port}/socket", ssl=TRUSTING),
+        Channel(f"wss://127.0.0.1:{edge.port}/socket", {}, TRUSTING),
         edge.http.stream("GET", "/download") as download,
     ):
         edge.process.send_signal(signal.SIGTERM)
@@ -132,7 +132,7 @@ def test_kill(own: Kit, proxy: Proxy) -> None:
     edge = own.run(NGINX_UPSTREAM=f"127.0.0.1:{proxy.port}", NGINX_HTTPS_PORT=port)
     processes = edge.processes()
     assert len(processes) == 4
-    with connect(f"wss://127.0.0.1:{port}/socket", ssl=TRUSTING):
+    with Channel(f"wss://127.0.0.1:{port}/socket", {}, TRUSTING):
         edge.process.kill()
         until("nothing is left", lambda: _all_gone(processes), 2)
     again = own.run(NGINX_UPSTREAM=f"127.0.0.1:{proxy.port}", NGINX_HTTPS_PORT=port, NGINX_RUNTIME_DIR=edge.folder)

@@ -11,8 +11,8 @@ from http.client import HTTPResponse, parse_headers
 
 import httpx
 import pytest
+from channel import Channel
 from stack import until
-from websockets.sync.client import connect
 
 from tests.nginx.conftest import TRUSTING, Edge, Kit, Proxy
 
@@ -82,9 +82,9 @@ def raw(edge: Edge, *lines: str) -> httpx.Response:
 
 def test_websocket(edge: Edge) -> None:
     """A websocket passes both ways."""
-    with connect(f"wss://127.0.0.1:{edge.port}/socket", ssl=TRUSTING) as socket_:
+    with Channel(f"wss://127.0.0.1:{edge.port}/socket", {}, TRUSTING) as socket_:
         socket_.send("print(1)")
-        assert socket_.recv(timeout=5) == "print(1)"
+        assert socket_.receive(5) == "print(1)"
 
 
 def test_address_as_it_is(edge: Edge) -> None:

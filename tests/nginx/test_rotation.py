@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from channel import Channel
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from jld_embedded.certificates import Pair, self_signed
 from stack import until
-from websockets.sync.client import connect
 
 from tests.nginx.conftest import CHUNK, TRUSTING, Edge, Kit, Proxy
 
@@ -55,7 +55,7 @@ def test_nothing_is_dropped(own: Kit, proxy: Proxy, tmp_path: Path) -> None:
     edge = own.run(NGINX_UPSTREAM=f"127.0.0.1:{proxy.port}")
     proxy.go_on.clear()
     with (
-        connect(f"wss://127.0.0.1:{edge.port}/socket", ssl=TRUSTING) as websocket,
+        Channel(f"wss://127.0.0.1:{edge.port}/socket", {}, TRUSTING) as websocket,
         edge.http.stream("GET", "/download") as download,
     ):
         received = download.iter_raw(len(CHUNK))
@@ -67,7 +67,7 @@ def test_nothing_is_dropped(own: Kit, proxy: Proxy, tmp_path: Path) -> None:
         proxy.go_on.set()
         assert b"".join(received) == CHUNK
         websocket.send("still here")
-        assert websocket.recv(timeout=5) == "still here"
+        assert websocket.receive(5) == "still here"
     assert edge.metric("nginx_reloads_total") == 1
     assert edge.metric("nginx_failed_reloads_total") == 0
     assert edge.get("/readyz").status_code == 200

@@ -108,6 +108,10 @@ class ComposeStack(Stack):
         found = {one["Config"]["Labels"].get(label): one for one in self.containers()}
         return {name: one for name, one in found.items() if name}
 
+    def starts(self) -> dict[str, tuple[str, str]]:
+        """Tell which container each service has, and since when it runs."""
+        return {name: (one["Id"], one["State"]["StartedAt"]) for name, one in self.services().items()}
+
     def container(self, service: str) -> dict[str, Any]:
         """Return what the engine tells about a service."""
         return next(one for one in self.containers() if one["Name"] == f"/{self.project}-{service}-1")

@@ -218,6 +218,18 @@ class Stack:
         """Start writing to a log beside those of the services."""
         raise NotImplementedError
 
+    def secrets(self) -> set[str]:
+        """Return what the files of secrets hold: passwords, tokens, and the lines of keys."""
+        found = {
+            line
+            for file in (self.state / "secrets").rglob("*")
+            if file.is_file() and file.suffix != ".pem"
+            for line in file.read_text().splitlines()
+            if len(line) > 10 and not line.startswith("-----")
+        }
+        assert len(found) > 20
+        return found
+
     @property
     def control(self) -> Path:
         """The socket by which the stand-in GitHub is changed."""

@@ -50,8 +50,7 @@ def why(one: Container) -> str:
 
 def since(one: Container) -> str:
     """Tell when a container was started, and how long ago."""
-    begun = datetime.fromisoformat(one.details["State"]["StartedAt"][:19]).replace(tzinfo=UTC)
-    seconds = max(0, int((datetime.now(UTC) - begun).total_seconds()))
+    seconds = max(0, int((datetime.now(UTC) - one.started).total_seconds()))
     hours, minutes = seconds // 3600, seconds // 60 % 60
     ago = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
-    return f"{begun.astimezone():%Y-%m-%d %H:%M:%S} ({ago})"
+    return f"{one.started.astimezone():%Y-%m-%d %H:%M:%S} ({ago})"
