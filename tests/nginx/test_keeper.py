@@ -1,11 +1,13 @@
 """What keeps the configuration: the proxy moves to another address, or nginx does not do as it should."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from jld_embedded.certificates import self_signed
 from jld_nginx import keeper as keeping
@@ -15,7 +17,7 @@ from jld_nginx.keeper import Keeper
 from jld_nginx.metrics import Metrics
 from jld_nginx.process import Nginx, abilities, program
 from jld_nginx.settings import Settings
-from stack import free_ports
+from stack import free_ports, until
 
 from tests.nginx.conftest import TRUSTING, Proxy
 
@@ -86,28 +88,36 @@ async def test_proxy_gets_and_keeps_its_address(
         async with httpx.AsyncClient(verify=TRUSTING) as http:
             return (await http.get(url)).status_code
 
-    async def until_status(expected: int) -> None:
-        async with asyncio.timeout(10):
-            while await status() != expected:
-                pass
+    async def status_at(address: str) -> int:
+        """Move the proxy, and ask when no worker is left that knows its last address."""
+        last = _workers()
+        assert last
+        addresses[:] = [address]
+        await asyncio.to_thread(until, "its last workers end", lambda: not last & _workers())
+        return await status()
 
-    await until_status(503)
-    addresses[:] = ["127.0.0.1"]
-    await until_status(200)
-    addresses[:] = ["127.0.0.2"]
-    await until_status(503)
-    addresses[:] = ["127.0.0.1"]
-    await until_status(200)
+    assert await status() == 503
+    assert await status_at("127.0.0.1") == 200
+    assert await status_at("127.0.0.2") == 503
+    assert await status_at("127.0.0.1") == 200
     asked = len(questions)
     addresses.clear()
-    async with asyncio.timeout(10):
-        while len(questions) < asked + 3:
-            await status()  # whatever it is: for a moment the last workers still answer
+    await asyncio.to_thread(until, "it asks three times", lambda: len(questions) >= asked + 3)
     assert await status() == 200
     # What nobody can see to be so is not said.
-    assert {record.message for record in caplog.records if record.name == "jld_nginx.keeper"} == {
+    assert [record.message for record in caplog.records if record.name == "jld_nginx.keeper"] == [
         "nginx is given a new configuration"
-    }
+    ] * 3
+
+
+def _workers() -> set[psutil.Process]:
+    """Find the workers of this process's nginx."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "worker process" in " ".join(process.cmdline()):
+                found.add(process)
+    return found
 
 
 def _pretend(folder: Path, script: str) -> str:
