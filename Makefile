@@ -10,7 +10,7 @@ RUN := $(or $(filter embedded compose,$(RUN)),$(error RUN=$(RUN): should be embe
 endif
 STACK := .venv/bin/python -m jld_$(RUN)
 PREPARED := .venv/bin/python -P -c 'import jld_$(RUN)' 2>/dev/null
-CODE := hub lab fileserver filebeat logstash nginx dev bench tests
+CODE := hub lab fileserver filebeat logstash nginx dev k8s bench tests
 
 help: ## print these verbs
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*%?:.*## / {sub("%", "<suite>", $$1); printf "  make %-14s %s\n", $$1, $$2}' Makefile

@@ -34,7 +34,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NODE_OLDEST = 20
 """The oldest Node that configurable-http-proxy 5 runs on."""
 
-EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "dev/github", "dev/embedded", "dev/compose")
+EDITABLE = ("hub", "fileserver", "filebeat", "logstash", "dev/github", "dev/embedded", "dev/compose", "k8s")
 """Installed as links."""
 
 COPIED = ("lab", "nginx", "dev/broker")

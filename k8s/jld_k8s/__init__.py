@@ -1,0 +1,1 @@
+"""Rolls the system out on a Kubernetes cluster, and looks after it there."""
