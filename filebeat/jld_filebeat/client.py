@@ -103,6 +103,7 @@ class Client:
                 self._host, self._port, ssl=self._context(), server_hostname=self._host, ssl_shutdown_timeout=1
             )
         self._metrics.connected.set(1)
+        self._metrics.certificate_ends.set(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
         _keep_alive(writer)
         begin = loop.time()
         tasks = [asyncio.create_task(work) for work in (self._send(writer), self._receive(reader), self._guard())]

@@ -1,5 +1,7 @@
 """What the shipper counts, for Prometheus."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 
@@ -17,6 +19,11 @@ class Metrics:
         self.files = self._gauge("files_open", "Files that are followed.")
         self.lag = self._gauge("lag_bytes", "Bytes of followed files that the collector does not have.")
         self.connected = self._gauge("connected", "1 while there is a connection to the collector, else 0.")
+        self.certificate_ends = self._gauge(
+            "collector_certificate_expiry_timestamp_seconds",
+            "When the certificate that the collector showed last ceases to be valid, in Unix seconds.",
+        )
+        self.certificate_ends.set(math.nan)  # 0 would be a certificate that ended long ago
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"filebeat_{name}", text, registry=self.registry)

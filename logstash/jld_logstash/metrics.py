@@ -33,6 +33,12 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self.certificate_ends = Gauge(
+            "logstash_shipper_certificate_expiry_timestamp_seconds",
+            "When the certificate that a shipper showed last ceases to be valid, in Unix seconds.",
+            ["shipper"],
+            registry=registry,
+        )
         self.broker_connected = Gauge(
             "logstash_broker_connected", "1 while events can be sent to the broker.", registry=registry
         )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from typing import Any
 
 from .connection import Connection, SlowError
@@ -135,7 +136,9 @@ class Server:
         await self._hear(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        name = _name(writer.get_extra_info("peercert"))
+        shown = writer.get_extra_info("peercert")
+        name = _name(shown)
+        self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
         self._sayings.info(f"shipper {name} is connected", peer=peer)
         connection = Connection(reader, writer, self._intake, self._metrics)
         self._connections.add(connection)

@@ -1,6 +1,7 @@
 """The shipper as a process: start, refusal to start, probes, end, kill -9."""
 
 import itertools
+import re
 import signal
 import socket
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from jld_embedded.certificates import Authority
 from jld_filebeat.__main__ import main
 from stack import until
 
@@ -54,7 +57,7 @@ def test_second_shipper(launch: Launch, environment: dict[str, str]) -> None:
     )
 
 
-def test_life(launch: Launch, collector: Any, logs: Path) -> None:
+def test_life(launch: Launch, collector: Any, logs: Path, authority: Authority) -> None:
     """It answers probes, ships, ends cleanly on SIGTERM, and does not log what it ships."""
     (logs / "app.log").write_text("one\n")
     program = launch()
@@ -66,6 +69,10 @@ def test_life(launch: Launch, collector: Any, logs: Path) -> None:
     text = httpx.get(f"{url}/metrics").text
     for name in ("events_sent_total 1.0", "bytes_read_total 4.0", "files_open 1.0", "lag_bytes 0.0", "connected 1.0"):
         assert f"filebeat_{name}\n" in text
+    shown = x509.load_pem_x509_certificate(authority.issue("collector").certificate.read_bytes())
+    ends = re.search(r"^filebeat_collector_certificate_expiry_timestamp_seconds (\S+)$", text, re.MULTILINE)
+    assert ends
+    assert float(ends[1]) == shown.not_valid_after_utc.timestamp()
     program.process.send_signal(signal.SIGTERM)
     assert program.end() == (0, "")
     collector.go_away()

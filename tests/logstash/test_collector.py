@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from jld_logstash.collector import run
 from jld_logstash.errors import BadSettingError
 from stack import until
@@ -21,7 +22,7 @@ Launch = Callable[..., subprocess.Popen[str]]
 Written = Callable[[], list[dict[str, Any]]]
 
 
-def test_from_shipper_to_file(collect: Collect, written: Written) -> None:
+def test_from_shipper_to_file(collect: Collect, written: Written, certificates: Any) -> None:
     """What a shipper sends is in the file, with the name of the shipper where it had none and without `@metadata`."""
     collector = collect(SHIPPER_NAME="somewhere")
     with collector.shipper() as shipper:
@@ -29,6 +30,9 @@ def test_from_shipper_to_file(collect: Collect, written: Written) -> None:
         shipper.ship([{"message": "c"}], first=3, compress=False)
         until("all are written", lambda: len(written()) == 3)
         assert collector.metric("logstash_connections") == 1
+        shown = x509.load_pem_x509_certificate(certificates.client.certificate.read_bytes())
+        ends = collector.metric('logstash_shipper_certificate_expiry_timestamp_seconds{shipper="filebeat"}')
+        assert ends == shown.not_valid_after_utc.timestamp()
     assert written() == [
         {"message": "a", "shipper": "somewhere"},
         {"message": "b", "shipper": "another"},
