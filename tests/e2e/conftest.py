@@ -1,36 +1,63 @@
 """The end-to-end suite: the same tests against every way to run the system."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import ClusterStack, kubectl
 from containers import ComposeStack
 from member import Lab, Member, Visit
-from stack import EmbeddedStack, Stack
+from stack import CommandError, EmbeddedStack, Stack
 
-TARGETS: dict[str, type[Stack]] = {"compose": ComposeStack, "embedded": EmbeddedStack}
+TARGETS: dict[str, type[Stack]] = {"cluster": ClusterStack, "compose": ComposeStack, "embedded": EmbeddedStack}
+
+OPTIONS = {
+    "restart_engine": "test_engine.py",
+    "api_server_pid": "test_cluster_outage.py",
+    "nfs_client": "test_cluster_nfs.py",
+}
+"""Options without which a file's tests are left out: what they do to a machine, or need of one, is for who says how."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the caller choose the way to run."""
     parser.addoption("--target", choices=sorted(TARGETS), default="embedded", help="which way to run is tested")
     parser.addoption("--restart-engine", help="command that kills the Docker engine with -9 and starts it again")
+    parser.addoption("--api-server-pid", type=Path, help="file with the process id of the API server, which is stopped")
+    parser.addoption("--nfs-client", type=Path, help="program that runs a script on a machine with an NFS client")
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what a test of one target says."""
-    config.addinivalue_line("markers", "target(name, reason): runs against this target only, and why")
+    """Register what a test of some targets says, and look for the cluster where one is asked for."""
+    config.addinivalue_line("markers", "target(*names, reason): runs against these targets only, and why")
+    config.addinivalue_line("markers", "changes: changes the one stack that a cluster has: comes after all others")
+    if config.getoption("--target") == "cluster":
+        if not shutil.which("kubectl"):
+            raise pytest.UsageError("--target=cluster: there is no kubectl on PATH")
+        try:
+            kubectl("get", "--raw=/readyz", "--request-timeout=10s")
+        except CommandError as error:
+            raise pytest.UsageError(f"--target=cluster: KUBECONFIG should lead to a cluster: {error}") from error
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is another target's own, and have the look at all events of the run come last."""
+    """Leave out what is another target's own, and have the look at all events of the run come last.
+
+    Whoever starts a stack of his own on a cluster changes that of all tests, and comes later still.
+    """
     chosen = config.getoption("--target")
-    items[:] = [item for item in items if all(mark.args == (chosen,) for mark in item.iter_markers("target"))]
-    # Others may have containers of their own on this engine.
-    if not config.getoption("--restart-engine"):
-        items[:] = [item for item in items if item.path.name != "test_engine.py"]
-    items.sort(key=lambda item: item.name == "test_no_secret_of_the_run_is_in_an_event")
+    items[:] = [item for item in items if all(chosen in mark.args for mark in item.iter_markers("target"))]
+    missing = {file for option, file in OPTIONS.items() if not config.getoption(option)}
+    items[:] = [item for item in items if item.path.name not in missing]
+
+    def turn(item: pytest.Item) -> int:
+        if chosen == "cluster" and item.get_closest_marker("changes"):
+            return 2
+        return int(item.name == "test_no_secret_of_the_run_is_in_an_event")
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +87,13 @@ def stack(kind: type[Stack]) -> Iterator[Stack]:
 def own(stack: Stack) -> ComposeStack:
     """Give the stack of all tests to what is about containers alone."""
     assert isinstance(stack, ComposeStack)
+    return stack
+
+
+@pytest.fixture(scope="session")
+def cluster(stack: Stack) -> ClusterStack:
+    """Give the stack of all tests to what is about clusters alone."""
+    assert isinstance(stack, ClusterStack)
     return stack
 
 

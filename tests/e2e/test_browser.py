@@ -62,6 +62,13 @@ def sign_in(page: Page, stack: Stack, login: str) -> None:
     """Sign in as a person does."""
     page.goto(stack.url)
     page.get_by_role("button", name="Sign in with GitHub").click()
+    pick(page, stack, login)
+
+
+def pick(page: Page, stack: Stack, login: str) -> None:
+    """Be somebody at the stand-in GitHub."""
+    if stack.passphrase:
+        page.get_by_label("Passphrase").fill(stack.passphrase)
     page.get_by_role("button", name=login).click()
 
 
@@ -72,7 +79,7 @@ def test_from_sign_in_to_a_cell(page: Page, stack: Stack, picture: Picture, stop
     picture(page, "sign-in")
     page.get_by_role("button", name="Sign in with GitHub").click()
     picture(page, "github")
-    page.get_by_role("button", name="alice").click()
+    pick(page, stack, "alice")
 
     expect(page.get_by_text("Container Image Selector")).to_be_visible()
     picture(page, "menu")

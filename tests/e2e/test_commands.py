@@ -13,6 +13,8 @@ from stack import CommandError, EmbeddedStack, Stack, until
 
 ONE_IS_ENOUGH = pytest.mark.target("embedded", reason="containers take half a minute to start and end")
 
+OF_ITS_OWN = pytest.mark.target("embedded", "compose", reason="a cluster has one; test_cluster_deploy.py looks at that")
+
 SERVICES = ("github", "fileserver", "keepalive", "proxy", "hub", "nginx", "filebeat", "logstash", "broker")
 """Parts that every way to run the system has."""
 
@@ -52,6 +54,7 @@ LOOPBACK = ("0100007F:", "00000000000000000000000001000000:")
 """127.0.0.1 and ::1, as /proc/net/tcp and tcp6 have them."""
 
 
+@OF_ITS_OWN
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -72,6 +75,7 @@ def test_wrong_setting_is_shown(kind: type[Stack], name: str, value: str) -> Non
         broken.down()
 
 
+@OF_ITS_OWN
 @pytest.mark.root
 def test_full_disk_is_named(kind: type[Stack]) -> None:
     """`make up` says in a line that the disk of the state folder has no room, and leaves nothing running."""
@@ -86,6 +90,7 @@ def test_full_disk_is_named(kind: type[Stack]) -> None:
         full.state.rmdir()
 
 
+@pytest.mark.changes
 def test_idle_lab_is_stopped(kind: type[Stack]) -> None:
     """A lab that nobody has used for HUB_CULL_IDLE_SECONDS is stopped, and its member can start it again."""
     own = kind(HUB_CULL_IDLE_SECONDS="3")
@@ -102,6 +107,7 @@ def test_idle_lab_is_stopped(kind: type[Stack]) -> None:
         own.down()
 
 
+@OF_ITS_OWN
 def test_down_leaves_no_process(kind: type[Stack]) -> None:
     """`make down` ends labs and kernels too, also after the hub was killed with -9; twice is fine."""
     own = kind()

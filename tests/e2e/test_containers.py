@@ -4,7 +4,6 @@ import ast
 import json
 import logging
 import re
-import signal
 import stat
 import subprocess
 import time
@@ -18,6 +17,7 @@ import yaml
 from broker import arrivals
 from containers import IMAGE, LAB, ComposeStack, docker
 from member import Lab, Member, Visit
+from reach import CONNECT, listening
 from stack import CHECKOUT, until
 from world import PORT, world
 
@@ -42,31 +42,6 @@ ENGINE_PORTS = (2375, 2376)
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
 """The first of linux/capability.h, each a bit."""
 
-CONNECT = """
-import socket
-from concurrent.futures import ThreadPoolExecutor
-def connects(to):
-    try:
-        socket.create_connection(to, timeout=2).close()
-    except OSError:
-        return False
-    return True
-def address(name):
-    try:
-        return socket.gethostbyname(name)
-    except OSError:
-        return None
-def reached(endpoints):
-    with ThreadPoolExecutor(64) as threads:
-        return [to for to, answer in zip(endpoints, threads.map(connects, endpoints)) if answer]
-def found(names):
-    with ThreadPoolExecutor(64) as threads:
-        return {name: at for name, at in zip(names, threads.map(address, names)) if at}
-"""
-"""Runs in a lab, and beside the stack."""
-
-Endpoint = tuple[str, int]
-
 
 @pytest.fixture
 def bob(visit: Visit) -> Member:
@@ -74,18 +49,6 @@ def bob(visit: Visit) -> Member:
     member = visit("bob")
     member.sign_in()
     return member
-
-
-def listening(pid: int) -> set[int]:
-    """Return the TCP ports that a container listens on, beside its loopback."""
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_ = line.split()
-            host, port = local.split(":")
-            if state == "0A" and not host.endswith("7F"):
-                ports.add(int(port, 16))
-    return ports
 
 
 def addresses(one: dict[str, Any]) -> dict[str, str]:
@@ -238,26 +201,6 @@ def test_what_a_lab_has(own: ComposeStack, lab: Lab) -> None:
         "NoNewPrivs": "1",
         "Seccomp": "2",
     }
-
-
-def test_limits_of_a_lab(bob: Member) -> None:
-    """What a cell starts is ended when it takes more memory than the lab is told to have; the lab goes on.
-
-    Its time on the CPUs is limited too.
-    """
-    bob.start_lab()
-    lab = Lab(bob)
-    with lab.kernel() as kernel:
-        limit, cpus = kernel.run("import os; print(os.environ['MEM_LIMIT'], os.environ['CPU_LIMIT'])").split()
-        take = "import sys; taken = b'x' * int(sys.argv[1])"
-        child = "import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {!r}, '{}']).returncode)"
-        assert kernel.run(child.format(take, int(limit) // 4)) == "0"
-        assert kernel.run(child.format(take, int(limit) * 11 // 10)) == str(-signal.SIGKILL)
-        assert kernel.run("6 * 7") == "42"
-    # The first is what cgroups of version 2 have, the others of version 1.
-    files = "/sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us"
-    quota, period = map(int, lab.terminal(f"cat {files} 2>/dev/null").split())
-    assert quota / period == float(cpus)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 
 import httpx
@@ -162,3 +163,26 @@ def test_lab_starts_again_in_a_used_home(visit: Visit) -> None:
         with Lab(bob).kernel() as kernel:
             assert kernel.run("6 * 7") == "42"
         bob.stop_lab()
+
+
+@pytest.mark.target("compose", "cluster", reason="nothing holds a process to them")
+def test_limits_of_a_lab(visit: Visit) -> None:
+    """What a cell starts is ended when it takes more memory than the lab is told to have; the lab goes on.
+
+    Its time on the CPUs is limited too.
+    """
+    bob = visit("bob")
+    bob.sign_in()
+    bob.start_lab()
+    lab = Lab(bob)
+    with lab.kernel() as kernel:
+        limit, cpus = kernel.run("import os; print(os.environ['MEM_LIMIT'], os.environ['CPU_LIMIT'])").split()
+        take = "import sys; taken = b'x' * int(sys.argv[1])"
+        child = "import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {!r}, '{}']).returncode)"
+        assert kernel.run(child.format(take, int(limit) // 4)) == "0"
+        assert kernel.run(child.format(take, int(limit) * 11 // 10)) == str(-signal.SIGKILL)
+        assert kernel.run("6 * 7") == "42"
+    # The first is what cgroups of version 2 have, the others of version 1.
+    files = "/sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us"
+    quota, period = map(int, lab.terminal(f"cat {files} 2>/dev/null").split())
+    assert quota / period == float(cpus)

@@ -59,7 +59,7 @@ def test_line_of_a_cell_is_at_the_broker_in_time(stack: Stack, lab: Lab, arrived
 
 def test_make_logs_shows_it_in_time(stack: Stack, lab: Lab) -> None:
     """`make logs` with both filters shows the line of a cell within 2 s, with service and member, and nobody else's."""
-    command = ["make", "--no-print-directory", "logs", "service=lab", "member=alice"]
+    command = [*stack.words("logs"), "service=lab", "member=alice"]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=stack.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as logs:

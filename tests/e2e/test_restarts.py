@@ -12,6 +12,7 @@ import yaml
 from containers import ComposeStack, docker
 from member import Lab, Member
 from stack import CHECKOUT, CommandError, until
+from work import Work
 
 pytestmark = pytest.mark.target("compose", reason="test_resilience.py has what every way to run has")
 
@@ -19,52 +20,6 @@ LOG = logging.getLogger(__name__)
 """Figures, for who runs these with --log-cli-level=INFO."""
 
 SERVICES = list(yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"])
-
-
-COUNT = """
-import threading, time
-count = 0
-def go():
-    global count
-    while True:
-        count += 1
-        time.sleep(0.01)
-threading.Thread(target=go, daemon=True).start()
-"""
-
-
-class Work:
-    """What alice has running, which is to go on whatever happens to the stack.
-
-    Args:
-        alice: Whose browser is signed in.
-        lab: Her lab.
-    """
-
-    def __init__(self, stack: ComposeStack, alice: Member, lab: Lab) -> None:
-        self.stack = stack
-        self.alice = alice
-        self.lab = lab
-        self.container = stack.lab("alice")["Id"]
-        self.kernel = lab.api("POST", "kernels", json={"name": "LSST_Stack"})["id"]
-        with lab.join(self.kernel) as kernel:
-            kernel.run(COUNT)
-        self.last = self.count()
-
-    def count(self) -> int:
-        """Ask the kernel how far it is, over a new connection."""
-        with self.lab.join(self.kernel) as kernel:
-            return int(kernel.run("count"))
-
-    def goes_on(self) -> None:
-        """Assert that the same kernel has counted on, in the same lab, and that nobody has to sign in again."""
-        until("the lab answers", lambda: self.lab.api("GET", "status"), seconds=30)
-        before, self.last = self.last, self.count()
-        assert self.last > before
-        assert self.stack.lab("alice")["Id"] == self.container
-        home = self.alice.web.get(f"{self.alice.url}/hub/home")
-        assert (home.status_code, home.url.path) == (200, "/hub/home")
-        assert self.alice.web.get(f"{self.alice.url}/user/alice/lab").url.path == "/user/alice/lab"
 
 
 @pytest.fixture(scope="module")

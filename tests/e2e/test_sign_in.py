@@ -83,6 +83,6 @@ def test_somebody_elses_code(stack: Stack, visit: Visit) -> None:
 def test_tokens_are_kept_encrypted(stack: Stack, visit: Visit) -> None:
     """The hub's database has no GitHub token that could be read."""
     visit("bob").sign_in()
-    kept = b"".join(file.read_bytes() for file in (stack.state / "hub").iterdir())
+    kept = stack.database()
     assert b"jupyterhub" in kept
     assert b"gho_" not in kept

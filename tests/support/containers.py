@@ -120,6 +120,10 @@ class ComposeStack(Stack):
         """Return what the engine tells about a member's lab."""
         return next(one for one in self.containers() if one["Name"] == f"/{self.project}-lab-{member}")
 
+    def lab_id(self, member: str) -> str:
+        """Return what another lab of the member would not have."""
+        return str(self.lab(member)["Id"])
+
     def processes(self) -> dict[int, dict[str, str]]:
         """Find them as the engine lists them."""
         found: dict[int, dict[str, str]] = {}

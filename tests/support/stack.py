@@ -122,10 +122,12 @@ class Stack:
         command: How `make` is run.
         again: Seconds that a second `make up` may take.
         barred: What a program in a lab may say of that which its member is not to reach, one of them.
+        passphrase: What the stand-in GitHub asks for, if it does.
     """
 
     again = 3.0
     barred: tuple[str, ...] = ("Permission denied",)
+    passphrase = ""
 
     def __init__(self, **settings: str) -> None:
         # Labs run as other users, who must be able to pass.
@@ -149,14 +151,18 @@ class Stack:
             **settings,
         }
 
-    def make(self, *words: str, seconds: float = 300) -> str:
+    def words(self, verb: str) -> list[str]:
+        """Return the command for what `make up`, `status`, `logs` and `down` do; more arguments may follow."""
+        return [*self.command, verb]
+
+    def make(self, verb: str, *words: str, seconds: float = 300) -> str:
         """Run a make target against this stack and return what it printed.
 
         Raises:
             CommandError: It failed; the text is its output.
         """
         done = subprocess.run(
-            [*self.command, *words],
+            [*self.words(verb), *words],
             cwd=CHECKOUT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -171,11 +177,15 @@ class Stack:
             raise CommandError(done.stdout)
         return done.stdout
 
-    def up(self) -> None:
-        """Start it."""
+    def start(self) -> None:
+        """Start it, and note where it is."""
         found = re.search(r"^open (\S+)$", self.make("up", seconds=900), re.MULTILINE)
         assert found, self.output
         self.url = found[1]
+
+    def up(self) -> None:
+        """Start it, and trust its certificate."""
+        self.start()
         if self.url.startswith("https:"):
             self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
 
@@ -217,6 +227,10 @@ class Stack:
     def writer(self) -> "Writer":
         """Start writing to a log beside those of the services."""
         raise NotImplementedError
+
+    def database(self) -> bytes:
+        """Return what the files of the hub's database hold."""
+        return b"".join(file.read_bytes() for file in (self.state / "hub").iterdir())
 
     def secrets(self) -> set[str]:
         """Return what the files of secrets hold: passwords, tokens, and the lines of keys."""
