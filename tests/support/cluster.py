@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pika
 import psutil
-from stack import CHECKOUT, CommandError, Stack, Writer, until
+from stack import CommandError, Stack, Writer, until
 
 SYSTEM = "jupyterlabdemo"
 LABS = "jupyterlabdemo-labs"
@@ -21,8 +21,8 @@ LOGS = "jupyterlabdemo-logs"
 
 NAMESPACES = (SYSTEM, LABS, FILES, LOGS)
 
-SITE = "e2e"
-"""Name of the operator's folder that these tests have the tool make."""
+SITE = "demo"
+"""Name of the operator's folder that these tests have the tool make, in a place of theirs."""
 
 REMOTE_NODES = "203.0.113.0/28"
 """Addresses that count as nodes' beside those that are (RFC 5737 keeps them free of anybody's)."""
@@ -195,10 +195,11 @@ class ClusterStack(Stack):
 
     def __init__(self, **settings: str) -> None:
         super().__init__()
-        self.site = CHECKOUT / "k8s/sites" / SITE
+        base = self.first.state if self.first else self.state
+        self.environment["K8S_SITES"] = str(base / "sites")
+        self.site = base / "sites" / SITE
         names = ("GITHUB_ORGANIZATION_WHITELIST", "LAB_CONTAINER_NAMES", "LAB_CONTAINER_DESCS")
         menu = {name: self.environment.pop(name) for name in names}
-        base = self.first.state if self.first else self.state
         places = {"K8S_HOMES_DIR": str(base / "export"), "K8S_NODE_CIDRS": ",".join((*node_addresses(), REMOTE_NODES))}
         self.settings = menu | places | settings
         self._uids: set[str] = set()
@@ -218,7 +219,6 @@ class ClusterStack(Stack):
         if self.first is None:
             present = kubectl("get", "namespaces", "--output=name").split()
             assert f"namespace/{SYSTEM}" not in present, "this cluster has the system already: make k8s-delete first"
-            shutil.rmtree(self.site, ignore_errors=True)
             self.make("k8s-init", f"NAME={SITE}")
             type(self).first = self
         self.configure()
@@ -249,7 +249,6 @@ class ClusterStack(Stack):
         if self.first is self:
             self.make("down", f"CONFIRM={SITE}", "DATA=delete")
             type(self).first = None
-            shutil.rmtree(self.site)
             assert not self.processes()
         elif self.first:
             self.first.configure()

@@ -140,7 +140,7 @@ class Stack:
         # The stack's settings are this test's alone, whatever the developer has set for his own.
         own = (
             *("GITHUB_", "HUB_", "LAB_", "STANDIN_", "OAUTH_", "KEEPALIVE_", "FILESERVER_", "COMPOSE_", "EMBEDDED_"),
-            *("FILEBEAT_", "LOGSTASH_", "NGINX_", "BROKER_", "RABBITMQ_", "SHIPPER_NAME", "RUN", "DEV"),
+            *("FILEBEAT_", "LOGSTASH_", "NGINX_", "BROKER_", "RABBITMQ_", "SHIPPER_NAME", "RUN", "DEV", "K8S_"),
         )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = inherited | {

@@ -28,11 +28,11 @@ def place(*addresses: str, ports: tuple[int, ...] = (PORT,)) -> Iterator[str]:
     """Run a server in a network namespace of its own, behind a route of this machine's; needs root.
 
     Args:
-        addresses: Which it has, beside one of its own.
+        addresses: Which it has, beside one of its own; what it sends by itself comes from the first.
         ports: What it listens on.
 
     Yields:
-        The namespace's name; its own address is `address` of that name.
+        The namespace's name; its own address is that of `own_address`.
     """
     # Two runs on one machine must not have the same addresses; RFC 5737 keeps these free of anybody's.
     turn = (os.getpid() + 7 * next(_TURNS)) % 10000
@@ -71,7 +71,7 @@ def place(*addresses: str, ports: tuple[int, ...] = (PORT,)) -> Iterator[str]:
             subprocess.run(["ip", "link", "del", ours], check=True, stderr=subprocess.DEVNULL)
 
 
-def address(name: str) -> str:
+def own_address(name: str) -> str:
     """Return the address that a place has of its own."""
     return f"198.51.100.{int(name.removeprefix('jld')) % 63 * 4 + 2}"
 
@@ -80,4 +80,4 @@ def address(name: str) -> str:
 def world() -> Iterator[str]:
     """Run a server in a network namespace of its own, and give its address; needs root."""
     with place() as name:
-        yield address(name)
+        yield own_address(name)
