@@ -250,9 +250,15 @@ class ClusterStack(Stack):
             self.make("down", f"CONFIRM={SITE}", "DATA=delete")
             type(self).first = None
             assert not self.processes()
+            self.forget()
         elif self.first:
-            self.first.configure()
+            self.forget()
             self.first.make("up", seconds=900)
+
+    def forget(self) -> None:
+        """Forget what is this one's own, where the cluster never came to have it."""
+        if self.first:
+            self.first.configure()
         shutil.rmtree(self.state)
 
     def pods(self, name: str | None = None) -> list[Object]:

@@ -1,0 +1,119 @@
+"""`make k8s-deploy` and its like, on a cluster that runs the system already."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import NAMESPACES, SITE, ClusterStack, get
+from member import Lab, Member
+from stack import CHECKOUT, CommandError, Stack
+from work import Work
+
+pytestmark = [pytest.mark.root, pytest.mark.target("cluster", reason="there is a cluster")]
+
+KINDS = (
+    *("deployments", "statefulsets", "daemonsets", "services", "configmaps", "secrets", "serviceaccounts", "roles"),
+    *("rolebindings", "networkpolicies", "persistentvolumeclaims", "poddisruptionbudgets", "pods"),
+)
+
+OF_A_CLUSTER = ("namespaces", "persistentvolumes")
+
+Name = tuple[str, str, str]
+
+
+@pytest.fixture
+def work(cluster: ClusterStack, alice: Member, lab: Lab) -> Iterator[Work]:
+    """Have alice work."""
+    running = Work(cluster, alice, lab)
+    yield running
+    lab.api("DELETE", f"kernels/{running.kernel}")
+
+
+def objects() -> dict[Name, str]:
+    """Return, of each object of the system, what changes whenever somebody changes what it is to be.
+
+    That is the generation where it has one, and the version where it has no status either; of pods it is the uid.
+    """
+    found: dict[Name, str] = {}
+    lists = [(",".join(KINDS), f"--namespace={space}") for space in NAMESPACES] + [(",".join(OF_A_CLUSTER),)]
+    for words in lists:
+        for one in get(*words)["items"]:
+            its = one["metadata"]
+            version = its["uid"] if one["kind"] == "Pod" else its.get("generation", its["resourceVersion"])
+            found[one["kind"], its.get("namespace", ""), its["name"]] = f"{its['uid']} {version}"
+    return found
+
+
+def test_second_deploy_changes_nothing(cluster: ClusterStack, lab: Lab) -> None:
+    """A second `make k8s-deploy` says that nothing changes, and changes nothing."""
+    lab.api("GET", "status")
+    before = objects()
+    cluster.make("up")
+    assert objects() == before
+
+
+@pytest.mark.changes
+def test_wrong_settings_are_all_told(cluster: ClusterStack, kind: type[Stack], work: Work) -> None:
+    """All wrong settings are told at once, each with what would be right, before anything changes."""
+    before = objects()
+    broken = kind(LAB_CPU_LIMIT="lots", SHIPPER_NAME=" ", KEEPALIVE_INTERVAL="often")
+    try:
+        with pytest.raises(CommandError) as error:
+            broken.up()
+        for text in ("LAB_CPU_LIMIT=lots: ", "SHIPPER_NAME= : ", "KEEPALIVE_INTERVAL=often: "):
+            assert text in str(error.value)
+        assert objects() == before
+    finally:
+        assert isinstance(broken, ClusterStack)
+        broken.forget()
+    cluster.make("up")
+    assert objects() == before
+    work.goes_on()
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Iterator[Path]:
+    """Give the checkout's previous commit, in a folder of its own, with the environment of this one."""
+    folder = tmp_path / "earlier"
+    git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", str(CHECKOUT)]
+    subprocess.run([*git, "worktree", "add", "--detach", folder, "HEAD~1"], check=True, capture_output=True)
+    (folder / ".venv").symlink_to(CHECKOUT / ".venv")
+    yield folder
+    subprocess.run([*git, "worktree", "remove", "--force", folder], check=True)
+
+
+@pytest.mark.changes
+def test_upgrade_from_the_previous_commit(cluster: ClusterStack, work: Work, earlier: Path) -> None:
+    """From the manifests of the previous commit to those of this one: lab, kernel and session go on."""
+    site = earlier / "k8s/sites" / SITE
+    shutil.copytree(cluster.site, site)
+    kustomization = site / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace(os.path.relpath(CHECKOUT, cluster.site), "../../.."))
+    try:
+        cluster.make("up", f"K8S_SITES={site.parent}", f"--directory={earlier}", seconds=600)
+        work.goes_on()
+    finally:
+        cluster.make("up", seconds=600)
+    work.goes_on()
+
+
+@pytest.mark.changes
+def test_delete_keeps_what_members_have(cluster: ClusterStack, alice: Member, lab: Lab) -> None:
+    """`make k8s-delete` ends labs too, also after the hub was killed with -9; homes, database and secrets stay.
+
+    Twice is fine.
+    """
+    lab.terminal("echo kept > ~/letter")
+    os.kill(cluster.pid("hub"), signal.SIGKILL)
+    cluster.make("down", f"CONFIRM={SITE}")
+    assert not cluster.processes()
+    cluster.make("down", f"CONFIRM={SITE}")
+    cluster.up()
+    page = alice.web.get(f"{alice.url}/hub/home")
+    assert (page.status_code, page.url.path) == (200, "/hub/home"), "nobody has to sign in again"
+    assert alice.start_lab().status_code == 200
+    assert Lab(alice).terminal("cat ~/letter") == "kept"
