@@ -16,6 +16,12 @@ from pathlib import Path
 
 from .errors import InTheWayError, StorageError, StorageFullError
 
+KEEPALIVE = "keepalive"
+"""The folder that the keepalive writer writes to."""
+
+KEEPALIVE_ID = 64083
+"""Who the keepalive writer is in a container, user and group."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP}
 
@@ -100,6 +106,27 @@ class Export:
         except OSError as error:
             raise _refusal(error) from error
         return Provided(self.path / kind.folders / str(number), self.path / kind.links / name, made)
+
+    def prepare(self) -> None:
+        """Put right the export itself, whatever made it, and the keepalive writer's folder.
+
+        Kubernetes makes volumes that everybody may write to, and makes a folder that is mounted before it is there
+        root's. Only root puts owners right.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        try:
+            with _locked(self.path) as export:
+                if _look(export, KEEPALIVE) is None:
+                    _make(export, KEEPALIVE, 0o700, self._owner())
+                with _opened(KEEPALIVE, export) as folder:
+                    if self.is_root:
+                        os.fchmod(export, 0o755)
+                        os.fchown(folder, KEEPALIVE_ID, KEEPALIVE_ID)
+                        os.fchmod(folder, 0o700)
+        except OSError as error:
+            raise _refusal(error) from error
 
     def trouble(self) -> str | None:
         """Say why no folder can be made now, None when one can."""

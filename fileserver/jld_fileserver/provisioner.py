@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from . import service
-from .errors import InvalidError, MalformedError, MediaTypeError, StorageError, UnauthorizedError
+from .errors import InTheWayError, InvalidError, MalformedError, MediaTypeError, StorageError, UnauthorizedError
 from .folders import GROUPS, HOMES, Export, Kind
 from .names import parse_id, parse_name
 from .settings import ProvisionerSettings
@@ -39,6 +39,7 @@ async def run() -> None:
     provisioner = Provisioner(Export(settings.fileserver_export), settings.fileserver_token.get_secret_value())
     if not provisioner.export.is_root:
         _log.warning("not root: all folders will belong to the caller, uid %d", os.geteuid())
+    await provisioner.prepare()
     await service.serve(
         provisioner.application(), settings.fileserver_host, settings.fileserver_port, "FILESERVER_PORT"
     )
@@ -83,6 +84,13 @@ class Provisioner:
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
         return app
+
+    async def prepare(self) -> None:
+        """Put the export right; where that cannot be, homes may be made all the same, and the log says why."""
+        try:
+            await self._changes.run(self.export.prepare)
+        except (StorageError, InTheWayError) as error:
+            _log.error("%s: %s", self.export.path, error)
 
     async def _put(self, request: web.Request) -> web.Response:
         self._authorize(request)

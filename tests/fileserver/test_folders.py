@@ -51,6 +51,34 @@ def test_group(export: Path) -> None:
     assert _links(export, GROUPS) == {"lsst": f"../groups/{LSST}"}
 
 
+def test_keepalive(export: Path) -> None:
+    """The keepalive writer's folder is made once and is its own; what is in it stays."""
+    Export(export).prepare()
+    (export / "keepalive/keepalive.json").write_text("{}")
+    Export(export).prepare()
+    owner = (64083, 64083) if IS_ROOT else (os.geteuid(), os.getegid())
+    assert _facts(export / "keepalive") == (*owner, "drwx------")
+    assert (export / "keepalive/keepalive.json").exists()
+
+
+@pytest.mark.root
+def test_preparing_mends(export: Path) -> None:
+    """An export that everybody may write to, and a folder of root's in the writer's place, are put right."""
+    export.chmod(0o777)
+    (export / "keepalive").mkdir(mode=0o755)
+    Export(export).prepare()
+    assert _facts(export)[2] == "drwxr-xr-x"
+    assert _facts(export / "keepalive") == (64083, 64083, "drwx------")
+
+
+def test_preparing_what_is_in_the_way(export: Path) -> None:
+    """A file in the place of the keepalive writer's folder is said to be in the way, and left alone."""
+    (export / "keepalive").write_text("")
+    with pytest.raises(InTheWayError):
+        Export(export).prepare()
+    assert (export / "keepalive").is_file()
+
+
 def test_parents(export: Path) -> None:
     """Members pass through to their folders but cannot list them, and links are the operator's."""
     Export(export).provide(HOMES, ALICE, "alice")
