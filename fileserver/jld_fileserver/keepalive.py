@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import sys
 import time
@@ -18,6 +19,12 @@ from .settings import KeepaliveSettings
 
 REAP_SECONDS = 1
 """How long a killed write may take to go. One that waits for a disk only goes when the disk answers."""
+
+FIRST_SECONDS = 2
+"""Time between attempts until the first success: the share may come up beside this program."""
+
+SAY_SECONDS = 60
+"""Least time between two lines about the same trouble; what is logged is shipped."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +60,7 @@ class Keepalive:
         """Time of the last success; before the first, of the start."""
         self._written = False
         self._trouble: str | None = "no write yet"
+        self._said_at = -math.inf
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._success = Gauge(
@@ -90,16 +98,20 @@ class Keepalive:
         while True:
             begin = time.monotonic()
             await self._pass()
-            await asyncio.sleep(max(0, begin + self._settings.keepalive_interval - time.monotonic()))
+            interval = self._settings.keepalive_interval
+            wait = interval if self._written else min(interval, FIRST_SECONDS)
+            await asyncio.sleep(max(0, begin + wait - time.monotonic()))
 
     async def _pass(self) -> None:
         begin = time.monotonic()
         try:
             sequence = await self._write()
         except WriteError as error:
+            if self._trouble != str(error) or begin - self._said_at >= SAY_SECONDS:
+                _log.warning("no keepalive in %s: %s", self._settings.keepalive_path, error)
+                self._said_at = begin
             self._trouble = str(error)
             self._failures.labels(self._trouble).inc()
-            _log.warning("no keepalive in %s: %s", self._settings.keepalive_path, error)
             return
         self._alive_at = time.monotonic()
         self._success.set_to_current_time()

@@ -129,6 +129,18 @@ def test_red_from_the_start(run: Callable[..., Any], share: Path, wait_until: Ca
     wait_until(lambda: program.get("/healthz").status_code == 503, "red")
 
 
+def test_share_that_comes_up_later(run: Callable[..., Any], share: Path, wait_until: Callable[..., None]) -> None:
+    """Until the first success it does not wait for its interval, and says the same trouble once."""
+    share.rmdir()
+    program = run("keepalive", KEEPALIVE_PATH=share, KEEPALIVE_INTERVAL=60)
+    wait_until(lambda: program.metric('keepalive_failures_total{kind="ENOENT"}') >= 2, "two attempts")
+    share.mkdir()
+    wait_until(lambda: program.get("/readyz").status_code == 200, "the first success")
+    assert [event["message"] for event in program.events() if event["level"] == "WARNING"] == [
+        f"no keepalive in {share}: ENOENT"
+    ]
+
+
 def test_hanging_share(run: Callable[..., Any], share: Path, wait_until: Callable[..., None]) -> None:
     """A write that hangs is given up at its deadline while health answers; it works again afterwards."""
     os.mkfifo(share / FILE)  # opening it waits for a writer
