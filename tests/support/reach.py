@@ -33,6 +33,10 @@ def found(names):
 ASK = f"import json, sys\n{CONNECT}\nprint(json.dumps(reached([tuple(to) for to in json.load(sys.stdin)])))"
 
 
+LOOPBACK = ("0100007F", "0" * 24 + "01000000")
+"""127.0.0.1, also as IPv6 has it, and ::1, as /proc/net/tcp and tcp6 end with them."""
+
+
 def listening(pid: int) -> set[int]:
     """Return the TCP ports that are listened on in a process's network, beside its loopback."""
     ports = set()
@@ -40,7 +44,7 @@ def listening(pid: int) -> set[int]:
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *_ = line.split()
             host, port = local.split(":")
-            if state == "0A" and not host.endswith("7F"):
+            if state == "0A" and not host.endswith(LOOPBACK):
                 ports.add(int(port, 16))
     return ports
 
