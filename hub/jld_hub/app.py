@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from jupyterhub.app import JupyterHub
 from tornado.httpserver import HTTPServer
@@ -10,8 +11,10 @@ from traitlets.config import Config
 from .announcement import ANNOUNCEMENT_PATH, AnnouncementHandler
 from .authenticator import GITHUB_TIMEOUT, MemberAuthenticator
 from .health import HANDLERS
+from .identity import is_component
 from .log import JsonFormatter
-from .settings import Settings
+from .manifest import TemplateError, read_template
+from .settings import Settings, stop
 
 HERE = Path(__file__).parent
 
@@ -90,7 +93,12 @@ def configure(settings: Settings) -> Config:
     if settings.hub_spawner == "docker":
         from . import container  # noqa: PLC0415 - as above
 
-        hub.spawner_class, c.MemberAuthenticator.is_taken = container.ContainerSpawner, container.is_taken
+        hub.spawner_class, c.MemberAuthenticator.is_taken = container.ContainerSpawner, is_component
+    elif settings.hub_spawner == "kubernetes":
+        from . import pod  # noqa: PLC0415 - as above
+
+        hub.spawner_class, c.MemberAuthenticator.is_taken = pod.PodSpawner, is_component
+        c.PodSpawner.template = template(settings)
     else:
         from . import local  # noqa: PLC0415 - as above
 
@@ -110,6 +118,18 @@ def configure(settings: Settings) -> Config:
         hub.services.append({"name": "metrics", "api_token": settings.hub_metrics_token.get_secret_value()})
         hub.load_roles.append({"name": "metrics", "services": ["metrics"], "scopes": ["read:metrics"]})
     return c
+
+
+def template(settings: Settings) -> dict[str, Any]:
+    """Read the labs' pod template.
+
+    Raises:
+        SystemExit: It cannot serve, after a line that says why, with EX_CONFIG.
+    """
+    try:
+        return read_template(settings.hub_pod_template)
+    except TemplateError as error:
+        stop("HUB_POD_TEMPLATE", str(settings.hub_pod_template), str(error))
 
 
 def _sign_in(c: Config, settings: Settings) -> None:

@@ -19,9 +19,6 @@ from .spawner import LabError, MemberSpawner, last_message
 LABEL = "org.lsst.jupyterlabdemo"
 """Prefix of the labels of labs and their networks: `.stack` (the project), `.member` and `.uid`."""
 
-COMPONENTS = range(64000, 65000)
-"""Ids of this project's services in containers; Debian keeps 60000 to 64999 free of people (policy 9.2.2)."""
-
 PIDS = 4096
 """Processes and threads of a lab: a build on all CPUs or a few dozen kernels need hundreds, a fork bomb more."""
 
@@ -41,11 +38,6 @@ CALLS = 8
 """Calls to the engine at the same time; one that stops a lab lasts until the lab has ended."""
 
 AWAY = "Labs cannot be {} right now: the engine does not answer. Please try again, or tell your operator."
-
-
-def is_taken(number: int) -> bool:
-    """Tell whether an id is a component's; ids of the image's own users are all below 1000 or nobody's."""
-    return number in COMPONENTS
 
 
 def labels(lab: Lab, project: str) -> dict[str, str]:

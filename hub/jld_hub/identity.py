@@ -16,6 +16,9 @@ LAST_ID = 2**31 - 1
 NOBODY = frozenset({65534, 65535})
 """The overflow id that squashing file servers map to, and (uid_t)-1 of 16 bits."""
 
+COMPONENTS = range(64000, 65000)
+"""Ids of this project's services in containers; Debian keeps 60000 to 64999 free of people (policy 9.2.2)."""
+
 MOST_ORGANIZATIONS = 15
 """AUTH_SYS carries 16 gids (RFC 5531, appendix A), and the primary one counts."""
 
@@ -69,6 +72,11 @@ class UnusableIdError(Exception):
 def usable(number: int, is_taken: Callable[[int], bool]) -> bool:
     """Tell whether a GitHub id can be a uid or gid."""
     return FIRST_ID <= number <= LAST_ID and number not in NOBODY and not is_taken(number)
+
+
+def is_component(number: int) -> bool:
+    """Tell whether an id is a service's; ids of the lab image's own users are all below 1000 or nobody's."""
+    return number in COMPONENTS
 
 
 def identify(

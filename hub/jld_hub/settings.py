@@ -130,8 +130,9 @@ class Settings(BaseSettings):
     hub_cull_idle_seconds: int = Field(
         86400, ge=0, description="seconds without activity after which a lab is stopped; 0: never"
     )
-    hub_spawner: Literal["local", "docker"] = Field(
-        "local", description="how labs are started: `local`, as processes, or `docker`, as containers"
+    hub_spawner: Literal["local", "docker", "kubernetes"] = Field(
+        "local",
+        description="how labs are started: `local`, as processes, `docker`, as containers, `kubernetes`, as pods",
     )
     hub_homes_dir: Path = Field(
         Path("/homes"), description="the folder that the provisioner exports; docker: its path on the engine's host"
@@ -146,6 +147,13 @@ class Settings(BaseSettings):
     hub_docker_networks: IPv4Network = Field(
         IPv4Network("10.213.0.0/16"),
         description="docker: addresses for labs' networks, 16 for each; no other network of the host's",
+    )
+    hub_pod_template: Path = Field(
+        Path("/etc/jld/pod.yaml"), description="kubernetes: file with what all labs' pods have in common"
+    )
+    hub_labs_namespace: str = Field("jupyterlabdemo-labs", description="kubernetes: the labs' namespace, for labs only")
+    hub_labs_claim: str = Field(
+        "homes", description="kubernetes: the claim there of the folder that holds homes and groups"
     )
     hub_runtime_dir: Path = Field(Path("/run/jld"), description="local: short path for labs' sockets")
     hub_log_dir: Path = Field(Path("/var/log/labs"), description="local: a log file for each lab")
@@ -193,6 +201,13 @@ class Settings(BaseSettings):
     def _project(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
             raise ValueError("a name of lower-case letters, digits, - and _, as Compose takes it")
+        return name
+
+    @field_validator("hub_labs_namespace", "hub_labs_claim")
+    @classmethod
+    def _object(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+            raise ValueError("a name of at most 63 lower-case letters, digits and -, as Kubernetes takes it")
         return name
 
     @field_validator("hub_docker_networks", mode="before")

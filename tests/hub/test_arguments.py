@@ -3,8 +3,8 @@
 import pytest
 from jld_hub.app import configure
 from jld_hub.authenticator import MemberAuthenticator
-from jld_hub.container import is_taken, labels, limits, mounts
-from jld_hub.identity import Organization, identify
+from jld_hub.container import labels, limits, mounts
+from jld_hub.identity import Organization, identify, is_component
 from jld_hub.lab import Lab, describe
 from jld_hub.settings import load
 
@@ -47,7 +47,7 @@ def test_labels(lab: Lab) -> None:
 
 def test_ids_of_services_are_taken() -> None:
     """The ids of the services' own users are no members'."""
-    assert [number for number in (1000, 63999, 64000, 64081, 64999, 65000, 4242424) if is_taken(number)] == [
+    assert [number for number in (1000, 63999, 64000, 64081, 64999, 65000, 4242424) if is_component(number)] == [
         64000,
         64081,
         64999,
