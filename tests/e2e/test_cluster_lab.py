@@ -184,7 +184,12 @@ def test_rights_of_a_service(cluster: ClusterStack, name: str) -> None:
             assert any("kubernetes.io/serviceaccount" in target for _, target, *_ in mounts) == (name == "hub")
 
 
-RIGHTS = {"pods": {"get", "list", "watch", "create", "delete"}, "pods/log": {"get"}}
+RIGHTS = {
+    "pods": {"get", "list", "watch", "create", "delete"},
+    "pods/log": {"get"},
+    "events": {"list", "watch"},
+    "secrets": {"create", "update", "delete"},
+}
 """What the hub may do in the labs' namespace, and nothing elsewhere (hub/README.md)."""
 
 

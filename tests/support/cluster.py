@@ -189,6 +189,7 @@ class ClusterStack(Stack):
     """
 
     again = 60.0
+    already = "nothing was changed"
     # A pod has not even got what is not its member's.
     barred = ("Permission denied", "No such file", "Read-only file system")
     first: "ClassVar[ClusterStack | None]" = None
@@ -219,7 +220,7 @@ class ClusterStack(Stack):
         if self.first is None:
             present = kubectl("get", "namespaces", "--output=name").split()
             assert f"namespace/{SYSTEM}" not in present, "this cluster has the system already: make k8s-delete first"
-            self.make("k8s-init", f"NAME={SITE}")
+            self.make("k8s-init", f"NAME={SITE}", "OVERLAY=demo")
             type(self).first = self
         self.configure()
         super().start()
@@ -235,8 +236,10 @@ class ClusterStack(Stack):
         folder = self.state / "secrets"
         (folder / "certificates").mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        for secret in (one for space in NAMESPACES for one in get("secrets", f"--namespace={space}")["items"]):
-            if secret["metadata"]["name"].startswith("release-"):
+        for secret in (
+            one for space in (SYSTEM, FILES, LOGS) for one in get("secrets", f"--namespace={space}")["items"]
+        ):
+            if secret["type"] not in ("Opaque", "kubernetes.io/tls"):  # a release
                 continue
             for key, value in secret.get("data", {}).items():
                 name = {"tls.crt": "nginx.pem", "tls.key": "nginx.key"}.get(key, key)

@@ -121,11 +121,13 @@ class Stack:
         output: What the last `make` printed.
         command: How `make` is run.
         again: Seconds that a second `make up` may take.
+        already: What it says then.
         barred: What a program in a lab may say of that which its member is not to reach, one of them.
         passphrase: What the stand-in GitHub asks for, if it does.
     """
 
     again = 3.0
+    already = "running"
     barred: tuple[str, ...] = ("Permission denied",)
     passphrase = ""
 
