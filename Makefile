@@ -1,6 +1,7 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
+.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean \
+	k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback k8s-delete
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 # Which way to run: containers where a Docker engine answers, else processes.
@@ -10,6 +11,8 @@ RUN := $(or $(filter embedded compose,$(RUN)),$(error RUN=$(RUN): should be embe
 endif
 STACK := .venv/bin/python -m jld_$(RUN)
 PREPARED := .venv/bin/python -P -c 'import jld_$(RUN)' 2>/dev/null
+K8S := .venv/bin/python -m jld_k8s
+SITE = $(or $(OVERLAY),$(error OVERLAY=: demo, or a site that make k8s-init has made))
 CODE := hub lab fileserver filebeat logstash nginx dev k8s bench tests
 
 help: ## print these verbs
@@ -50,6 +53,29 @@ e2e: ready ## run the end-to-end suite against a stack of its own; target=embedd
 e2e-browser: ready ## run the end-to-end tests that use a browser
 	@command -v chromium >/dev/null || { echo "Chromium is needed (Debian: apt install chromium)"; exit 1; }
 	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m browser
+
+k8s-init: tools ## make the folder of a site of yours, NAME; OVERLAY=production or demo
+	@$(K8S) init '$(or $(NAME),$(error NAME=: a name for the site))' $(if $(OVERLAY),--overlay '$(OVERLAY)')
+
+k8s-preflight k8s-render k8s-diff k8s-deploy: tools
+	@$(K8S) $(@:k8s-%=%) '$(SITE)'
+
+k8s-preflight: ## say what must be put right before a site, OVERLAY, can be rolled out
+k8s-render: ## print the manifests of a site
+k8s-diff: ## show what k8s-deploy would change
+k8s-deploy: ## roll a site out on the cluster that KUBECONFIG names, or bring it up to date
+
+k8s-status: tools ## show each part on the cluster, and whether it is ready
+	@$(K8S) status
+
+k8s-logs: tools ## follow the logs of service=hub (or lab, with member=alice) on the cluster
+	@$(K8S) logs $(if $(service),--service '$(service)') $(if $(member),--member '$(member)')
+
+k8s-rollback: tools ## go back to the release before the last, or to RELEASE=3
+	@$(K8S) rollback $(if $(RELEASE),--release '$(RELEASE)')
+
+k8s-delete: tools ## remove a site, CONFIRM=its name; homes, database and secrets only with DATA=delete too
+	@$(K8S) delete '$(SITE)' --confirm '$(CONFIRM)' --data '$(DATA)'
 
 lint: ready ## check style, format and types
 	@.venv/bin/ruff check

@@ -1,0 +1,154 @@
+"""The cluster, by kubectl's own commands: no other way leads there."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ClusterError, SiteError
+from .settings import kubectl_environment
+
+Object = dict[str, Any]
+"""An object of Kubernetes', as JSON has it."""
+
+SYSTEM = "jupyterlabdemo"
+LABS = "jupyterlabdemo-labs"
+FILES = "jupyterlabdemo-files"
+LOGS = "jupyterlabdemo-logs"
+NAMESPACES = (SYSTEM, LABS, FILES, LOGS)
+
+PART_OF = "app.kubernetes.io/part-of=jupyterlabdemo"
+NAME = "app.kubernetes.io/name"
+
+MANAGER = "--field-manager=jupyterlabdemo"
+"""Whose fields are what the tool applies."""
+
+PATIENCE = "--request-timeout=30s"
+
+
+class Cluster:
+    """The cluster that KUBECONFIG, or kubectl's own file, leads to."""
+
+    def __init__(self, kubectl: str) -> None:
+        """Find kubectl.
+
+        Args:
+            kubectl: its name or path.
+
+        Raises:
+            SiteError: where it is not there.
+        """
+        found = shutil.which(kubectl)
+        if not found:
+            raise SiteError(
+                f"K8S_KUBECTL={kubectl}: kubectl, which is not here (https://kubernetes.io/docs/tasks/tools)"
+            )
+        self.kubectl = found
+
+    def command(self, *arguments: str) -> list[str]:
+        """Put a command of kubectl's together."""
+        return [self.kubectl, *arguments]
+
+    def ask(
+        self, *arguments: str, text: str | None = None, timeout: float | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of kubectl's, whatever comes of it.
+
+        Args:
+            arguments: the command.
+            text: what it reads: secrets go this way, never by arguments.
+            timeout: seconds that it may take; unlimited unless given.
+            environment: variables beside this process's.
+        """
+        return subprocess.run(  # noqa: S603 - no shell
+            self.command(*arguments),
+            input=text,
+            stdin=None if text is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env=kubectl_environment(**environment),
+        )
+
+    def run(self, *arguments: str, text: str | None = None) -> str:
+        """Run a command of kubectl's and return what it printed.
+
+        Raises:
+            ClusterError: where it fails.
+        """
+        ended = self.ask(PATIENCE, *arguments, text=text)
+        if ended.returncode:
+            raise ClusterError(f"kubectl {' '.join(arguments[:2])}: {last_line(ended.stderr)}")
+        return ended.stdout
+
+    def items(self, kinds: str, *arguments: str) -> list[Object]:
+        """List objects.
+
+        Args:
+            kinds: of which kinds, separated by commas.
+            arguments: which of them.
+        """
+        found: list[Object] = json.loads(self.run("get", kinds, *arguments, "--output=json"))["items"]
+        return found
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Get an object; None where there is none."""
+        where = [f"--namespace={namespace}"] if namespace else []
+        told = self.run("get", kind, name, *where, "--output=json", "--ignore-not-found")
+        found: Object | None = json.loads(told) if told.strip() else None
+        return found
+
+    def apply(self, objects: Sequence[Object], *options: str) -> str:
+        """Apply objects, as their only owner of what they say.
+
+        Raises:
+            ClusterError: where the cluster takes one or more of them not; the others are applied.
+        """
+        if not objects:
+            return ""
+        ended = self.ask(
+            *("apply", "--server-side", "--force-conflicts", MANAGER, PATIENCE, *options, "--filename=-"),
+            text=listed(objects),
+        )
+        if ended.returncode:
+            raise ClusterError("; ".join(complaints(ended.stderr)) or "kubectl apply failed")
+        return ended.stdout
+
+
+def listed(objects: Sequence[Object]) -> str:
+    """Write objects as kubectl reads them."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def complaints(text: str) -> list[str]:
+    """Take what kubectl complains about out of what it wrote, without its warnings."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Warning:")]
+
+
+def last_line(text: str) -> str:
+    """Take the last line of what a program wrote."""
+    line = (complaints(text) or ["it fails without a word"])[-1]
+    return re.sub(r'^[EF]\d{4} .*?"command failed" err="(.*)"$', r"\1", line).removeprefix("error: ")
+
+
+def labels(found: Object) -> dict[str, str]:
+    """Give the labels of an object."""
+    return found["metadata"].get("labels") or {}
+
+
+def key(found: Object) -> tuple[str, str, str]:
+    """Tell an object from others: kind, namespace, name."""
+    return found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]
+
+
+def json_of(text: str) -> Object:
+    """Read what kubectl printed: one object, or several one after the other, as a list."""
+    decoder, position, found = json.JSONDecoder(), 0, []
+    while position < len(text.rstrip()):
+        value, position = decoder.raw_decode(text, position + len(text[position:]) - len(text[position:].lstrip()))
+        found.append(value)
+    return found[0] if len(found) == 1 else {"items": found}

@@ -1,0 +1,237 @@
+"""The system's Secrets: made once and kept in the cluster, or given by the operator; never printed."""
+
+import base64
+import json
+import secrets
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jld_embedded.certificates import LOOPBACK, Authority, self_signed
+from jld_embedded.state import write
+
+from .cluster import FILES, LOGS, NAME, PART_OF, SYSTEM, Cluster, Object
+from .errors import ClusterError
+from .finding import Finding
+from .manifests import Key, mounted_secrets, workloads
+from .site import Site
+
+MADE = (
+    *("proxy_token", "metrics_token", "cookie_secret", "crypt_key", "fileserver_token"),
+    *("standin_client_secret", "publisher_password", "reader_password"),
+)
+"""Values that nobody need know: 64 hexadecimal digits each."""
+
+PARTS = ("filebeat", "logstash", "broker")
+"""Who has a certificate of the pipeline's authority."""
+
+AUTHORITY = Key(SYSTEM, "pipeline-authority")
+"""Mounted by nobody. Beside the authority it has, while one follows another, `next` or `previous`, trusted too."""
+
+FORMS = ("authority.pem", "authority.key", "next.pem", "next.key", "previous.pem")
+
+SECRETS: Mapping[Key, tuple[str, ...]] = {
+    Key(SYSTEM, "proxy"): ("proxy_token",),
+    Key(SYSTEM, "hub"): (
+        *("proxy_token", "metrics_token", "cookie_secret", "crypt_key", "fileserver_token"),
+        *("github_client_secret", "database_url"),
+    ),
+    Key(FILES, "provisioner"): ("fileserver_token",),
+    Key(LOGS, "filebeat"): ("authority.pem", "filebeat.pem", "filebeat.key"),
+    Key(SYSTEM, "logstash"): (
+        *("authority.pem", "logstash.pem", "logstash.key", "broker_password"),
+        *("broker_authority.pem", "broker_client.pem", "broker_client.key"),
+    ),
+    Key(SYSTEM, "nginx"): ("tls.crt", "tls.key"),
+    Key(SYSTEM, "github"): ("standin_client_secret", "passphrase", "members.yaml"),
+    Key(SYSTEM, "broker"): ("broker.pem", "broker.key", "publisher_password", "reader_password"),
+}
+"""What each service finds in /run/secrets, as far as it exists."""
+
+OPTIONAL = ("database_url", "broker_authority.pem", "broker_client.pem", "broker_client.key", "members.yaml")
+"""What an operator gives where his system needs it."""
+
+REMEDIES = {
+    "github_client_secret": "the client secret of the OAuth application that GITHUB_CLIENT_ID names",
+    "broker_password": "the password of RABBITMQ_TARGET_USER",
+    "tls.crt": "the site's certificate with those of its issuers, PEM (or the component cert-manager)",
+    "tls.key": "the key of that certificate, PEM, without a passphrase",
+}
+
+Content = Mapping[str, bytes]
+
+
+class Plan(NamedTuple):
+    """What the Secrets are to hold.
+
+    Attributes:
+        wanted: content by Secret, the authority's too.
+        findings: what the operator has yet to give.
+    """
+
+    wanted: Mapping[Key, Content]
+    findings: list[Finding]
+
+
+def existing(cluster: Cluster) -> dict[Key, Object]:
+    """Read the Secrets of the system that are in the cluster, whoever made them."""
+    namespaces = dict.fromkeys(owner.namespace for owner in SECRETS)
+    found = [one for namespace in namespaces for one in cluster.items("secrets", f"--namespace={namespace}")]
+    return {
+        name: one
+        for one in found
+        if (name := Key(one["metadata"]["namespace"], one["metadata"]["name"])) in (*SECRETS, AUTHORITY)
+    }
+
+
+def content(found: Object) -> Content:
+    """Give what a Secret holds."""
+    return {name: base64.b64decode(value) for name, value in (found.get("data") or {}).items()}
+
+
+def needed(objects: Iterable[Object]) -> list[Key]:
+    """Choose the Secrets that rendered workloads mount, and that no Certificate of cert-manager's makes."""
+    rendered = list(objects)
+    mounted = {name for found in workloads(rendered) for name in mounted_secrets(found)}
+    elsewhere = {
+        Key(found["metadata"]["namespace"], found["spec"]["secretName"])
+        for found in rendered
+        if found["kind"] == "Certificate"
+    }
+    return [name for name in SECRETS if name in mounted - elsewhere]
+
+
+def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> Plan:
+    """Decide what the Secrets are to hold: what the operator gives, else what is kept, else new.
+
+    Args:
+        site: the operator's.
+        objects: what is rendered.
+        kept: what the cluster has.
+    """
+    names = needed(objects)
+    pipeline = certificates(kept) if any(name.name in PARTS for name in names) else {}
+    findings: list[Finding] = []
+    shared: dict[str, bytes] = {}
+
+    def value(owner: Key, name: str) -> bytes | None:
+        standin, broker = Key(SYSTEM, "github") in names, Key(SYSTEM, "broker") in names
+        name = {
+            "github_client_secret": "standin_client_secret" if standin else name,
+            "broker_password": "publisher_password" if broker else name,
+        }.get(name, name)
+        if name in pipeline:
+            return pipeline[name]
+        if name not in shared:
+            found = site.given(name)
+            if found is None and owner.name == "nginx" and site.is_demo:
+                shared.update(browser_certificate(kept.get(owner, {})))
+                return shared[name]
+            found = found or kept.get(owner, {}).get(name) or first(kept, name)
+            if found is None and name == "passphrase":
+                found = secrets.token_hex(8).encode()
+            if found is None and name in MADE:
+                found = secrets.token_hex(32).encode()
+            if found is None:
+                return None
+            shared[name] = found
+        return shared[name]
+
+    wanted: dict[Key, Content] = {}
+    for owner in names:
+        values = {name: value(owner, name) for name in SECRETS[owner]}
+        wanted[owner] = {name: found for name, found in values.items() if found is not None}
+        findings += [
+            Finding(f"{site.secrets / name} is missing", f"put {REMEDIES.get(name, 'it')} there, mode 0600")
+            for name, found in values.items()
+            if found is None and name not in OPTIONAL
+        ]
+    if pipeline:
+        wanted[AUTHORITY] = {name: pipeline[f"pipeline/{name}"] for name in FORMS if f"pipeline/{name}" in pipeline}
+    return Plan(wanted, findings)
+
+
+def first(kept: Mapping[Key, Content], name: str) -> bytes | None:
+    """Find a value that one Secret has already, for another that is to have the same."""
+    return next(
+        (kept[owner][name] for owner, names in SECRETS.items() if name in names and name in kept.get(owner, {})), None
+    )
+
+
+def certificates(kept: Mapping[Key, Content]) -> dict[str, bytes]:
+    """Give the authority, under `pipeline/`, and what it issues; make what is missing or ends soon.
+
+    What each part trusts is the authority, and the one that follows or went before it while they change.
+    """
+    authority = dict(kept.get(AUTHORITY, {}))
+    with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
+        root = Path(folder)
+        for name in ("authority.pem", "authority.key"):
+            if name in authority:
+                write(root / name, authority[name])
+        for owner in kept:
+            for name, found in kept[owner].items():
+                if name.partition(".")[0] in PARTS:
+                    write(root / name, found)
+        issuer = Authority(root)
+        for part in PARTS:
+            issuer.issue(part, (f"{part}.{SYSTEM}", f"{part}.{SYSTEM}.svc", *LOOPBACK))
+        made = {file.name: file.read_bytes() for file in root.iterdir()}
+    authority |= {name: made.pop(name) for name in ("authority.pem", "authority.key")}
+    trusted = [authority[name] for name in ("authority.pem", "next.pem", "previous.pem") if name in authority]
+    return {**made, "authority.pem": b"".join(trusted), **{f"pipeline/{name}": authority[name] for name in authority}}
+
+
+def browser_certificate(kept: Content) -> dict[str, bytes]:
+    """Give the demo's certificate, which vouches for itself; make it where it is missing or ends soon."""
+    with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
+        for name, file in (("tls.crt", "nginx.pem"), ("tls.key", "nginx.key")):
+            write(Path(folder) / file, kept.get(name, b""))
+        pair = self_signed(Path(folder), "nginx")
+        return {"tls.crt": pair.certificate.read_bytes(), "tls.key": pair.key.read_bytes()}
+
+
+def in_memory() -> str | None:
+    """Name a folder that no disk keeps, where the machine has one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own is made in it
+
+
+def secret(name: Key, values: Content) -> Object:
+    """Write a Secret."""
+    label, _, part_of = PART_OF.partition("=")
+    made: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name.name, "namespace": name.namespace, "labels": {NAME: name.name, label: part_of}},
+        "type": "kubernetes.io/tls" if name.name == "nginx" else "Opaque",
+        "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
+    }
+    return made
+
+
+def keep(cluster: Cluster, wanted: Mapping[Key, Content], there: Mapping[Key, Object]) -> list[str]:
+    """Bring the Secrets of the cluster to what they are to hold.
+
+    Returns:
+        The names of those that were not so.
+
+    Raises:
+        ClusterError: where one is not taken; the text has its name alone.
+    """
+    changed = [name for name, values in wanted.items() if name not in there or content(there[name]) != values]
+    for name in changed:
+        try:
+            if name in there:
+                # Whole: what another put in beside would stay.
+                cluster.run("replace", "--filename=-", text=json.dumps(secret(name, wanted[name])))
+            else:
+                cluster.apply([secret(name, wanted[name])])
+        except ClusterError as error:
+            raise ClusterError(f"the cluster does not take the Secret {name.namespace}/{name.name}") from error
+    return [name.name for name in changed]
+
+
+def versions(there: Mapping[Key, Object]) -> dict[Key, str]:
+    """Tell which version of each Secret the cluster has."""
+    return {name: str(found["metadata"]["resourceVersion"]) for name, found in there.items()}

@@ -1,0 +1,194 @@
+"""`make k8s-deploy`: from a site to a system that runs, or back to what ran before."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from jld_embedded.up import say
+
+from . import credentials, facts, pairs, rollout
+from .cluster import FILES, MANAGER, SYSTEM, Cluster, Object, complaints, listed
+from .credentials import Content
+from .errors import ClusterError, RolloutError, StrandedError
+from .facts import UNKNOWN
+from .generated import PROGRAMS
+from .lock import locked
+from .manifests import Key, config_maps, named, workloads
+from .preflight import Ready, preflight
+from .release import prune, releases, store
+from .render import render
+from .report import report
+from .site import Site
+
+SHOWN = 60
+"""Lines of a difference that a deploy shows; `make k8s-diff` shows all."""
+
+
+def deploy(site: Site, cluster: Cluster) -> None:
+    """Roll a site out.
+
+    Raises:
+        FindingsError: where something is to be put right first; nothing was changed.
+        RolloutError: where it does not come to run; what ran before runs again.
+        StrandedError: where what ran before does not either.
+    """
+    with locked(cluster):
+        ready = preflight(site, cluster)
+        objects, made = prepare(site, cluster, ready)
+        if made:
+            say(f"secrets made or changed: {', '.join(made)}")
+        changes = difference(cluster, objects)
+        removed = activate(cluster, objects, changes, bool(made))
+        number = store(cluster, objects)
+    if number:
+        say(f"release {number}" + (f"; removed {', '.join(removed)}" if removed else ""))
+    elif not changes and not made and not removed:
+        say("nothing was changed: all of it runs as it should")
+    summary(site, objects, ready.plan.wanted)
+
+
+def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[list[Object], list[str]]:
+    """Bring namespaces, the fileserver's address and the Secrets into the cluster, and render with what is known then.
+
+    Returns:
+        The manifests, and the names of the Secrets that were made or changed.
+    """
+    # By themselves they change nothing that runs; all that follows needs them.
+    cluster.apply([found for found in ready.objects if found["kind"] == "Namespace"])
+    told = ready.facts
+    if told.fileserver == UNKNOWN:
+        service = named(ready.objects, "Service", "fileserver")
+        if service:
+            cluster.apply([service])
+        found = cluster.find("service", "fileserver", FILES)
+        told = told._replace(fileserver=found["spec"]["clusterIP"] if found else UNKNOWN)
+    facts.remember(site, told)
+    made = credentials.keep(cluster, ready.plan.wanted, credentials.existing(cluster))
+    there = credentials.existing(cluster)
+    return render(site, cluster, told, credentials.versions(there)), made
+
+
+def difference(cluster: Cluster, objects: Sequence[Object]) -> str:
+    """Compare what is to be with what is; empty where that is the same.
+
+    Raises:
+        ClusterError: where they cannot be compared.
+    """
+    there = {found["metadata"]["name"] for found in cluster.items("namespaces")}
+    comparable = [found for found in objects if found["metadata"].get("namespace", next(iter(there))) in there]
+    ended = cluster.ask(
+        *("diff", "--server-side", "--force-conflicts", MANAGER, "--filename=-"),
+        text=listed(comparable),
+        KUBECTL_EXTERNAL_DIFF="diff -u -N",
+    )
+    if ended.returncode > 1:
+        raise ClusterError(f"kubectl diff: {'; '.join(complaints(ended.stderr))}")
+    new = [f"+ {found['kind']} {found['metadata']['name']}\n" for found in objects if found not in comparable]
+    return tidy(ended.stdout) + "".join(new)
+
+
+def tidy(text: str) -> str:
+    """Name the objects in a difference as people do, and leave out what the cluster counts by itself."""
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("diff ", "--- ", "@@")) or re.match(r"[-+]\s+generation: \d+$", line):
+            continue
+        if head := re.match(r"\+\+\+ \S*/(?:[^./\s]*\.)*?([A-Z]\w+)\.([\w-]*)\.(\S+)", line):
+            lines.append(f"{head[1]} {head[3]}" + (f" ({head[2]})" if head[2] else ""))
+        else:
+            lines.append(f"    {line}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def show(changes: str, limit: int = SHOWN) -> None:
+    """Print a difference: whole, or the objects and the first lines that change."""
+    lines = [line for line in changes.splitlines() if not line.startswith("     ")]
+    for line in lines[:limit]:
+        say(f"  {line[:200]}")
+    if len(lines) > limit:
+        say(f"  … and {len(lines) - limit} lines more (make k8s-diff shows all of them)")
+
+
+def activate(cluster: Cluster, objects: list[Object], changes: str, renewed: bool) -> list[str]:  # noqa: FBT001 - a fact, no option
+    """Apply manifests and wait until all runs; go back to the last release where it does not come to that.
+
+    Args:
+        cluster: where.
+        objects: what to apply.
+        changes: how they differ from what is there.
+        renewed: whether Secrets have changed.
+
+    Returns:
+        What was removed, as it is no longer rendered.
+    """
+    before = releases(cluster)
+    try:
+        if changes:
+            if before:
+                say("changes")
+                show(changes)
+            else:
+                say(f"applying {len(objects)} objects, {len(workloads(objects))} workloads among them")
+            cluster.apply(objects)
+        rollout.Watch(cluster, objects).wait(quiet=not changes and not renewed)
+        return prune(cluster, objects)
+    except (ClusterError, RolloutError) as error:
+        say(f"\nit does not come to run: {error}")
+        report(cluster)
+        if not before:
+            raise RolloutError(
+                "the first deploy has failed; mend the cause and run it again, or make k8s-delete"
+            ) from error
+        restore(cluster, before[0].objects, before[0].number)
+        raise RolloutError(f"the deploy has failed ({error}); release {before[0].number} runs again") from error
+
+
+def restore(cluster: Cluster, objects: list[Object], number: int) -> None:
+    """Apply a former release again.
+
+    Raises:
+        StrandedError: where that does not come to run either.
+    """
+    say(f"\ngoing back to release {number}")
+    try:
+        cluster.apply(objects)
+        rollout.Watch(cluster, objects).wait(quiet=True)
+        prune(cluster, objects)
+    except (ClusterError, RolloutError) as error:
+        report(cluster)
+        raise StrandedError(f"release {number} does not come to run either: {error}") from error
+
+
+def summary(site: Site, objects: Sequence[Object], secrets: Mapping[Key, Content]) -> None:
+    """Tell where to go, and how to get in."""
+    hub = config_maps(objects).get(PROGRAMS["hub"]) or {}
+    address = hub.get("data", {}).get("OAUTH_CALLBACK_URL", "").removesuffix("/hub/oauth_callback")
+    if address:
+        say(f"\nopen {address}")
+    if not site.is_demo:
+        return
+    passphrase = secrets.get(Key(SYSTEM, "github"), {}).get("passphrase", b"").decode()
+    certificate = secrets.get(Key(SYSTEM, "nginx"), {}).get("tls.crt")
+    if certificate:
+        say(f"its certificate vouches for itself; SHA-256 fingerprint\n  {pairs.fingerprint(certificate)}")
+    say(f"the stand-in GitHub asks for this passphrase: {passphrase}")
+
+
+def rollback(cluster: Cluster, number: int | None) -> None:
+    """Apply a former release again.
+
+    Args:
+        cluster: where.
+        number: of the release; the one before the last unless given.
+
+    Raises:
+        RolloutError: where there is none, or it does not come to run.
+    """
+    with locked(cluster):
+        kept = releases(cluster)
+        chosen = next((one for one in kept[1:] if number in (None, one.number)), None)
+        if chosen is None:
+            known = ", ".join(str(one.number) for one in kept[1:]) or "none"
+            raise RolloutError(f"RELEASE={number or ''}: a former release; there are {known}")
+        say(f"going back from release {kept[0].number} to {chosen.number} of {chosen.time}")
+        activate(cluster, chosen.objects, difference(cluster, chosen.objects), renewed=False)
+        say(f"release {store(cluster, chosen.objects)} is as {chosen.number} was")

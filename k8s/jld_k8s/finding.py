@@ -1,0 +1,19 @@
+"""What a preflight finds."""
+
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """Something to put right before anything is changed.
+
+    Attributes:
+        what: is not as it should be.
+        remedy: what to do about it.
+    """
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Put it on one line."""
+        return f"{self.what} \N{EM DASH} {self.remedy}"

@@ -1,0 +1,251 @@
+"""Before anything is changed: all that an operator must put right, at once."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from jld_embedded.up import say
+
+from dev.configuration import COMPONENTS
+
+from . import cluster as c
+from . import components, credentials, facts, generated, pairs, trial
+from .cluster import NAMESPACES, Cluster, Object, listed
+from .credentials import Plan
+from .errors import FindingsError
+from .facts import Facts
+from .finding import Finding
+from .manifests import DEFAULT_LAB, config_maps, images, untagged
+from .render import render
+from .site import Site, unknown
+
+OLDEST = (1, 33)
+"""The first Kubernetes in which supplementalGroupsPolicy is on unless it is turned off."""
+
+RUNTIMES = {"containerd": (2, 0), "cri-o": (1, 31)}
+"""Runtimes that know supplementalGroupsPolicy, with the first version that does."""
+
+VERBS = ("get", "create", "patch", "delete")
+
+
+class Ready(NamedTuple):
+    """What the preflight leaves for a deploy.
+
+    Attributes:
+        objects: what to apply.
+        plan: of the Secrets.
+        facts: what the cluster has told.
+    """
+
+    objects: list[Object]
+    plan: Plan
+    facts: Facts
+
+
+def preflight(site: Site, cluster: Cluster) -> Ready:
+    """Look at everything that a deploy needs.
+
+    Raises:
+        FindingsError: where something is to be put right; each is printed, with what to do.
+        EmbeddedError: where the cluster does not answer or the site cannot be read, so that nothing else can be found.
+    """
+    say(f"preflight of {site.name} on {server(cluster)}")
+    told = facts.learn(site, cluster)
+    there = credentials.existing(cluster)
+    kept = {name: credentials.content(found) for name, found in there.items()}
+    objects = render(site, cluster, told, credentials.versions(there))
+    plan = credentials.plan(site, objects, kept)
+    findings = [
+        *versions(cluster),
+        *nodes(cluster.items("nodes")),
+        *rights(cluster, objects),
+        *storage(cluster, objects),
+        *plan.findings,
+        *settings(site, objects, plan),
+        *node_ranges(site, objects, told),
+        *names(objects, generated.menu(site, objects)),
+    ]
+    with trial.namespace(cluster):
+        findings += [*schema(cluster, objects)]
+        wanted = pulls(objects, generated.menu(site, objects))
+        findings += trial.pulled(cluster, wanted)
+        python = next((one for one in wanted if "jld-hub" in one), "")
+        if python and not any(python in finding.what for finding in findings):
+            warn(trial.enforced(cluster, python))
+    for finding in findings:
+        say(f"  {finding}")
+    if findings:
+        raise FindingsError(f"{len(findings)} to put right, and nothing was changed")
+    return Ready(objects, plan, told)
+
+
+def warn(enforced: bool | None) -> None:  # noqa: FBT001 - an answer, no option
+    """Say it aloud where policies are not enforced."""
+    if enforced:
+        return
+    doubt = "IS NOT ENFORCED" if enforced is False else "COULD NOT BE TRIED, as pods do not reach each other,"
+    say(f"  WARNING: NetworkPolicy {doubt} on this cluster: labs reach each other, the nodes and the homes of all")
+    say("  members. Use a network plugin that enforces it, such as Calico or Cilium (docs/security.md)")
+
+
+def server(cluster: Cluster) -> str:
+    """Name the API server; fails where it does not answer."""
+    cluster.run("get", "--raw=/readyz")
+    return cluster.run("config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}").strip()
+
+
+def versions(cluster: Cluster) -> Iterator[Finding]:
+    """See that the API server is new enough."""
+    told = cluster.run("get", "--raw=/version")
+    found = re.search(r'"gitVersion": ?"v(\d+)\.(\d+)', told)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        number = f"{found[1]}.{found[2]}" if found else "of an unknown version"
+        yield Finding(f"Kubernetes is {number}", f"{OLDEST[0]}.{OLDEST[1]} or newer is needed: upgrade the cluster")
+
+
+def nodes(found: Sequence[Object]) -> Iterator[Finding]:
+    """See that each node keeps groups of an image's own from members' processes."""
+    if not any(is_schedulable(node) for node in found):
+        yield Finding("no node is ready to take pods", "look at `kubectl get nodes`")
+    for node in found:
+        name, status = node["metadata"]["name"], node["status"]
+        runtime = status.get("nodeInfo", {}).get("containerRuntimeVersion", "")
+        if not (status.get("features") or {}).get("supplementalGroupsPolicy"):
+            yield Finding(
+                f"node {name} ({runtime}) does not support supplementalGroupsPolicy",
+                "containerd 2.0 or CRI-O 1.31 or newer: upgrade it, or keep labs off it",
+            )
+            continue
+        kind, _, number = runtime.partition("://")
+        version = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
+        if version < RUNTIMES.get(kind, ()):
+            oldest = ".".join(map(str, RUNTIMES[kind]))
+            yield Finding(f"node {name} runs {kind} {number}", f"{oldest} or newer is needed: upgrade it")
+
+
+def is_schedulable(node: Object) -> bool:
+    """Whether a node is ready and takes pods."""
+    conditions = {one["type"]: one["status"] for one in node["status"].get("conditions") or []}
+    return conditions.get("Ready") == "True" and not node["spec"].get("unschedulable")
+
+
+def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
+    """See that whoever runs this may do what a deploy does; each right that is missing is one finding."""
+    resources = {
+        row.split()[-1]: (row.split()[0], row.split()[-3])
+        for row in cluster.run("api-resources", "--no-headers").splitlines()
+    }
+    wanted = {(found["kind"], found["metadata"].get("namespace", "")) for found in objects}
+    wanted |= {("Secret", namespace) for namespace in NAMESPACES} | {("Pod", namespace) for namespace in NAMESPACES}
+    asked = []
+    for kind, namespace in sorted(wanted):
+        if kind not in resources:
+            yield Finding(f"the cluster does not know {kind}", "install what defines it, or leave out the component")
+            continue
+        plural, version = resources[kind]
+        group = version.rpartition("/")[0]
+        asked += [review(verb, plural, group, namespace) for verb in VERBS]
+    # One request each, in one call.
+    answers = c.json_of(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
+    for answer in answers.get("items", [answers]):
+        if not answer["status"].get("allowed"):
+            what = answer["spec"]["resourceAttributes"]
+            where = f" in {what['namespace']}" if what.get("namespace") else ""
+            yield Finding(
+                f"you may not {what['verb']} {what['resource']}{where}", "ask whoever administers the cluster"
+            )
+
+
+def review(verb: str, resource: str, group: str, namespace: str) -> Object:
+    """Write the question whether one may do something."""
+    attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+
+
+def storage(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
+    """See that volumes can be had: by a default StorageClass, or those that are named."""
+    claims = [found for found in objects if found["kind"] == "PersistentVolumeClaim"]
+    claims += [one for found in objects for one in found.get("spec", {}).get("volumeClaimTemplates") or []]
+    classes = {found["metadata"]["name"]: found for found in cluster.items("storageclasses")}
+    default = "storageclass.kubernetes.io/is-default-class"
+    has_default = any((found["metadata"].get("annotations") or {}).get(default) == "true" for found in classes.values())
+    unnamed = [one["metadata"]["name"] for one in claims if one["spec"].get("storageClassName") is None]
+    if unnamed and not has_default:
+        yield Finding(
+            f"there is no default StorageClass for {', '.join(dict.fromkeys(unnamed))}",
+            f'mark one (annotation {default}: "true"), or name one in the claims by a patch',
+        )
+    for one in claims:
+        name = one["spec"].get("storageClassName")
+        if name and name not in classes:
+            yield Finding(
+                f"claim {one['metadata']['name']} names the StorageClass {name}, which is not there", "name another"
+            )
+
+
+def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Finding]:
+    """See that what is set is read, and that every component starts with it."""
+    secret = {variable.name for component in COMPONENTS for variable in component.variables() if variable.secret}
+    for name in unknown(site):
+        yield Finding(f"nothing reads {name} in site.env", "see docs/configuration.md for what there is")
+    for name in sorted(secret & set(site.user)):
+        yield Finding(f"{name} in site.env is a secret", f"put it into a file below {site.secrets}")
+    yield from components.check(objects, plan.wanted)
+    yield from pairs.check(plan.wanted, public_host(objects))
+
+
+def public_host(objects: Sequence[Object]) -> str:
+    """Name the host that browsers ask for."""
+    hub = config_maps(objects).get(generated.PROGRAMS["hub"])
+    address = (hub or {}).get("data", {}).get("OAUTH_CALLBACK_URL", "")
+    found = re.fullmatch(r"https?://(\[[^]]+\]|[^/:]+).*", address)
+    return found[1].strip("[]") if found else ""
+
+
+def node_ranges(site: Site, objects: Sequence[Object], told: Facts) -> Iterator[Finding]:
+    """See that it is known who may speak NFS: AUTH_SYS believes its client."""
+    if generated.is_single_node(objects) or site.settings.node_cidrs:
+        return
+    proposal = ",".join(told.nodes)
+    yield Finding(
+        "K8S_NODE_CIDRS is not set",
+        f"K8S_NODE_CIDRS={proposal} in site.env has the nodes of today; nodes to come need wider ranges",
+    )
+
+
+def names(objects: Sequence[Object], menu: Sequence[str]) -> Iterator[Finding]:
+    """See that each image's name says which one it is."""
+    for image in dict.fromkeys([*images(objects), *menu]):
+        if untagged(image):
+            yield Finding(
+                f"image {image} has no version", f"a tag other than latest ({DEFAULT_LAB} alone may go without)"
+            )
+
+
+def pulls(objects: Sequence[Object], menu: Sequence[str]) -> list[str]:
+    """List the images that must be there, each once."""
+    return list(dict.fromkeys([*images(objects), *menu]))
+
+
+def schema(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
+    """Have the API server look at the manifests; what belongs into a namespace to come is tried elsewhere."""
+    there = {found["metadata"]["name"] for found in cluster.items("namespaces")}
+
+    def placed(found: Object) -> Object:
+        home = found["metadata"].get("namespace")
+        if not home or home in there:
+            return found
+        return {**found, "metadata": {**found["metadata"], "namespace": trial.NAMESPACE}}
+
+    ended = cluster.ask(
+        *("apply", "--server-side", "--force-conflicts", c.MANAGER, "--dry-run=server", "--validate=strict"),
+        "--filename=-",
+        text=listed([placed(found) for found in objects]),
+    )
+    if ended.returncode:
+        for line in dict.fromkeys(c.complaints(ended.stderr)):
+            yield Finding(f"the cluster does not take the manifests: {line}", "put the site's patches right")

@@ -1,0 +1,43 @@
+"""From a site's folder to manifests."""
+
+from collections.abc import Mapping
+
+from . import generated
+from .cluster import Cluster, Object, last_line
+from .errors import SiteError
+from .facts import Facts
+from .manifests import Key, parse
+from .site import Site
+
+
+def base(site: Site, cluster: Cluster) -> list[Object]:
+    """Render a site without what the tool knows; no cluster is asked.
+
+    Raises:
+        SiteError: where kustomize cannot.
+    """
+    generated.empty(site)
+    return _build(site, cluster)
+
+
+def render(site: Site, cluster: Cluster, facts: Facts, versions: Mapping[Key, str]) -> list[Object]:
+    """Render a site; no cluster is asked.
+
+    Args:
+        site: what to render.
+        cluster: whose kubectl does it.
+        facts: what the cluster has told.
+        versions: of the Secrets that are in it.
+
+    Raises:
+        SiteError: where kustomize cannot.
+    """
+    generated.fill(site, base(site, cluster), facts, versions)
+    return _build(site, cluster)
+
+
+def _build(site: Site, cluster: Cluster) -> list[Object]:
+    ended = cluster.ask("kustomize", str(site.folder))
+    if ended.returncode:
+        raise SiteError(f"{site.folder}: {last_line(ended.stderr)}")
+    return parse(ended.stdout)

@@ -1,0 +1,108 @@
+"""Settings of the tool: the only place that reads the environment; a site's `site.env` is read here too."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from jld_embedded.errors import BadSettingError
+from jld_embedded.settings import CHECKOUT
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "K8S_"
+
+WHERE = ("K8S_KUBECTL", "K8S_SITES")
+"""What is asked for before any site is read: the environment alone can say it."""
+
+
+def _split(value: Any) -> Any:
+    """Split a comma-separated setting."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """What may be set; a name here, in capitals and with K8S_ before it, is the variable."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    node_cidrs: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        [],
+        description="comma-separated ranges of the addresses that nodes have, tunnels' too: they alone may speak"
+        " NFS, and no lab reaches them; needed where homes are on NFS, and the preflight proposes them",
+    )
+    homes_dir: Path = Field(
+        Path("/srv/jupyterlabdemo/export"), description="single-node: folder of the node that holds homes"
+    )
+    kubectl: str = Field("kubectl", description="kubectl, by name or path; from the environment only")
+    sites: Path = Field(CHECKOUT / "k8s/sites", description="folder of the sites; from the environment only")
+
+    @field_validator("node_cidrs")
+    @classmethod
+    def _ranges(cls, ranges: list[str]) -> list[str]:
+        for text in ranges:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"ranges such as 10.1.2.0/24 or fd00:1::/64, not {text}") from error
+        return ranges
+
+    @field_validator("homes_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        if not path.is_absolute():
+            raise ValueError("an absolute path")
+        return path
+
+
+def load(user: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        user: what a site sets; the environment wins.
+
+    Raises:
+        BadSettingError: for the first setting that cannot be used.
+    """
+    given = {name: value for name, value in (user or {}).items() if name.startswith(PREFIX) and name not in WHERE}
+    values = {name: value for name, value in {**given, **os.environ}.items() if value}
+    try:
+        return Settings.model_validate(
+            {field: values[name] for field in Settings.model_fields if (name := f"{PREFIX}{field}".upper()) in values}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"{PREFIX}{first['loc'][0]}".upper()
+        raise BadSettingError(variable, values.get(variable, ""), first["msg"].removeprefix("Value error, ")) from error
+
+
+def written(file: Path) -> dict[str, str]:
+    """Read a site's file of settings; `$` has no meaning in it.
+
+    Raises:
+        BadSettingError: where it is no text, or a line sets nothing.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadSettingError(file.name, str(file), f"a text in UTF-8 (see byte {error.start})") from error
+    found = dotenv_values(stream=StringIO(text), interpolate=False)
+    for name, value in found.items():
+        if value is None:
+            raise BadSettingError(file.name, name, "lines of the form NAME=value")
+    return {name: value or "" for name, value in found.items()}
+
+
+def kubectl_environment(**more: str) -> dict[str, str]:
+    """Give kubectl's environment: this one's, and what is asked for beside it."""
+    return {**os.environ, **more}
+
+
+def bare_environment(**values: str) -> dict[str, str]:
+    """Give an environment that has nothing of this one's but where Python finds its libraries."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **values}
