@@ -14,6 +14,7 @@ from .cluster import Cluster, Object
 from .delete import delete
 from .deploy import deploy, difference, rollback
 from .errors import ClusterError
+from .lock import locked
 from .manifests import dump
 from .preflight import preflight
 from .render import render
@@ -102,6 +103,15 @@ def rendered(found: Site, cluster: Cluster) -> list[Object]:
     return render(found, cluster, told, there)
 
 
+def look(arguments: argparse.Namespace) -> int:
+    """Say what must be put right before a deploy."""
+    found, where = opened(arguments)
+    with locked(where):
+        preflight(found, where)
+    say("nothing is to be put right")
+    return 0
+
+
 def print_manifests(arguments: argparse.Namespace) -> int:
     """Print a site's manifests."""
     sys.stdout.write(dump(rendered(*opened(arguments))))
@@ -125,7 +135,7 @@ def done(action: Callable[[], object]) -> int:
 VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "init": init,
     "deploy": lambda given: done(lambda: deploy(*opened(given))),
-    "preflight": lambda given: done(lambda: preflight(*opened(given))),
+    "preflight": look,
     "render": print_manifests,
     "diff": print_difference,
     "status": lambda _: status(cluster()),

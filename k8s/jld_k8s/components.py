@@ -1,5 +1,6 @@
 """Has every component read the settings that its container is going to have, as it does at its start."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,25 +15,39 @@ from .finding import Finding
 from .manifests import Key, pod, workloads
 from .settings import bare_environment
 
-LOADS: Mapping[tuple[str, str], str] = {
-    ("hub", "hub"): "from jld_hub.settings import load",
-    ("fileserver", "server"): "from jld_fileserver.settings import ServerSettings as s; load = s.load",
-    ("fileserver", "provisioner"): "from jld_fileserver.settings import ProvisionerSettings as s; load = s.load",
-    ("keepalive", "keepalive"): "from jld_fileserver.settings import KeepaliveSettings as s; load = s.load",
-    ("filebeat", "filebeat"): "from jld_filebeat.settings import Settings as s; load = s.load",
-    ("logstash", "logstash"): "from jld_logstash.settings import Settings as s; load = s.load",
-    ("nginx", "nginx"): "from jld_nginx.settings import Settings as s; load = s.load",
-    ("nginx-github", "nginx"): "from jld_nginx.settings import Settings as s; load = s.load",
-    ("github", "github"): "from jld_github.settings import load",
-    ("broker", "broker"): "from jld_broker.settings import Settings as s; load = s.load",
+CLASSES: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("hub", "hub"): ("jld_hub", "Settings"),
+    ("fileserver", "server"): ("jld_fileserver", "ServerSettings"),
+    ("fileserver", "provisioner"): ("jld_fileserver", "ProvisionerSettings"),
+    ("keepalive", "keepalive"): ("jld_fileserver", "KeepaliveSettings"),
+    ("filebeat", "filebeat"): ("jld_filebeat", "Settings"),
+    ("logstash", "logstash"): ("jld_logstash", "Settings"),
+    ("nginx", "nginx"): ("jld_nginx", "Settings"),
+    ("nginx-github", "nginx"): ("jld_nginx", "Settings"),
+    ("github", "github"): ("jld_github", "Settings"),
+    ("broker", "broker"): ("jld_broker", "Settings"),
 }
-"""How the program in a workload's container reads its settings."""
+"""The package and the settings class of the program in a workload's container."""
 
 PROGRAM = """
-import sys
+import os, sys
+from {package}.settings import {settings} as Settings
+from pydantic import SecretStr, ValidationError
 try:
-    {load}
-    load()
+    # Some classes take the files in at load(), which would stop at the first error.
+    Settings(**getattr(Settings, "_secrets_from_files", dict)())
+except ValidationError as error:
+    for one in error.errors():
+        field = str(one["loc"][0]) if one["loc"] else ""
+        known = Settings.model_fields.get(field)
+        variable = (Settings.model_config.get("env_prefix", "") + field).upper()
+        secret = known is not None and known.annotation in (SecretStr, SecretStr | None)
+        value = "***" if secret else os.environ.get(variable, "")
+        right = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "missing":
+            value, right = "", "must be set: " + ((known and known.description) or "")
+        print(f"{{variable}}={{value}}: {{right}}", file=sys.stderr)
+    sys.exit(1)
 except Exception as error:
     sys.exit(str(error))
 """
@@ -42,7 +57,7 @@ DOWNWARD = "node"
 
 
 def check(objects: Sequence[Object], wanted: Mapping[Key, Content]) -> Iterator[Finding]:
-    """Find the first setting of each component that keeps it from starting.
+    """Find the settings that keep components from starting.
 
     Args:
         objects: what is rendered.
@@ -52,42 +67,39 @@ def check(objects: Sequence[Object], wanted: Mapping[Key, Content]) -> Iterator[
         (found, one)
         for found in workloads(objects)
         for one in pod(found)["containers"]
-        if (found["metadata"]["name"], one["name"]) in LOADS
+        if (found["metadata"]["name"], one["name"]) in CLASSES
     ]
-    with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda task: complaint(task[0], task[1], objects, wanted), tasks))
-    for line in dict.fromkeys(filter(None, told)):
-        what, _, right = line.partition(": ") if "=" in line.partition(": ")[0] else ("", "", line)
-        if what:
-            yield Finding(what, right)
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda task: complaints(task[0], task[1], objects, wanted), tasks))
+    for line in dict.fromkeys(line for lines in told for line in lines):
+        setting, _, right = line.partition(": ")
+        if re.fullmatch(r"[A-Z][A-Z0-9_]*=.*", setting):
+            yield Finding(setting, right)
         else:
-            component, _, rest = line.partition(": ")
-            yield Finding(f"{component} does not start: {rest}", "set it right in site.env")
+            yield Finding(line, "put it right in site.env")
 
 
-def complaint(
+def complaints(
     workload: Object, container: Mapping[str, Any], objects: Sequence[Object], wanted: Mapping[Key, Content]
-) -> str:
-    """Have a component read its settings; what it complains about, or nothing."""
+) -> list[str]:
+    """Have a component read its settings; what it complains about, one line each."""
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
         mounts = mounted(workload, container, objects, wanted, Path(folder))
-        values = {name: relocated(value, mounts) for name, value in environment(workload, container, objects).items()}
-        load = LOADS[workload["metadata"]["name"], container["name"]]
+        variables = environment(workload, container, objects)
+        package, settings = CLASSES[workload["metadata"]["name"], container["name"]]
         ended = subprocess.run(  # noqa: S603 - our own code
-            [sys.executable, "-c", PROGRAM.format(load=load)],
-            env=bare_environment(**values),
+            [sys.executable, "-c", PROGRAM.format(package=package, settings=settings)],
+            env=bare_environment(**{name: relocated(value, mounts) for name, value in variables.items()}),
             cwd=folder,
             capture_output=True,
             text=True,
             check=False,
         )
-        lines = ended.stderr.strip().splitlines()
-        if ended.returncode == 0:
-            return ""
-        line = lines[-1] if lines else f"{container['name']}: status {ended.returncode}"
-        for inside, outside in mounts.items():
-            line = line.replace(str(outside), inside)
-        return line.partition(": ")[2] if line.startswith("jld_") else line
+    if ended.returncode == 0:
+        return []
+    said = ended.stderr.strip().replace(folder, "").splitlines() or [f"{package}: status {ended.returncode}"]
+    lines = said[-1:] if said[0].startswith("Traceback") else said
+    return [line.removeprefix(f"{package}: ") for line in lines]
 
 
 def environment(workload: Object, container: Mapping[str, Any], objects: Sequence[Object]) -> dict[str, str]:

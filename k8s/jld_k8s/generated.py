@@ -9,7 +9,7 @@ from typing import Any
 
 from jld_embedded.state import write
 
-from dev.configuration import COMPONENTS
+from dev.configuration import COMPONENTS, variables
 
 from .cluster import FILES, LABS, LOGS, NAME, SYSTEM, Object
 from .facts import Facts
@@ -112,14 +112,13 @@ def registry_names(site: Site, base: Sequence[Object]) -> dict[str, str]:
 
 
 def readers() -> dict[Key, set[str]]:
-    """Tell which variables each ConfigMap may have."""
+    """Tell which variables each ConfigMap may have; secrets go another way."""
     found: dict[Key, set[str]] = {}
     for component in COMPONENTS:
         for settings in component.programs.values():
             program = PROGRAMS.get(component.folder) or PROGRAMS.get(f"{component.folder}/{settings.__name__}")
             if program:
-                prefix = settings.model_config.get("env_prefix", "")
-                found.setdefault(program, set()).update(f"{prefix}{name}".upper() for name in settings.model_fields)
+                found.setdefault(program, set()).update(known.name for known in variables(settings) if not known.secret)
     return found
 
 

@@ -247,5 +247,6 @@ def schema(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
         text=listed([placed(found) for found in objects]),
     )
     if ended.returncode:
-        for line in dict.fromkeys(c.complaints(ended.stderr)):
+        # One that cannot be changed is followed by what would change, line by line.
+        for line in re.findall(r"^(?:Error|error)\b.*", ended.stderr, re.MULTILINE) or c.complaints(ended.stderr):
             yield Finding(f"the cluster does not take the manifests: {line}", "put the site's patches right")

@@ -163,7 +163,7 @@ def make(name: str, overlay: str, folder: Path) -> Site:
 def template(overlay: str) -> Iterator[str]:
     """Write a new site's settings: all that an operator may decide, with what holds unless he does."""
     yield "# Settings of this site; docs/configuration.md has more. What is commented out shows the default."
-    yield "# Secrets are files in secrets/, mode 0600, each named in docs/operate.md."
+    yield "# Secrets are files in secrets/, mode 0600, each named in k8s/README.md."
     for variable in decided():
         needed = variable.default is None or variable.name in ("RABBITMQ_TARGET_HOST", "RABBITMQ_TARGET_USER")
         yield f"\n# {variable.meaning[:1].upper()}{variable.meaning[1:]}."
@@ -173,11 +173,11 @@ def template(overlay: str) -> Iterator[str]:
 
 def decided() -> list[Variable]:
     """List what operators decide, each once."""
+    known = [variable for component in COMPONENTS if component.folder != "lab" for variable in component.variables()]
     found = {
         variable.name: variable
-        for component in COMPONENTS
-        for variable in component.variables()
-        if not variable.secret and DECIDED.fullmatch(variable.name) and component.folder != "lab"
+        for variable in (*known, *variables(Settings))
+        if not variable.secret and DECIDED.fullmatch(variable.name)
     }
     return list(found.values())
 

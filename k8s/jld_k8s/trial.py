@@ -1,7 +1,6 @@
 """What only a trial shows: that images can be pulled, and that policies are enforced. In a throw-away namespace."""
 
 import contextlib
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -143,8 +142,8 @@ def images_waiting(found: Object | None) -> list[Object]:
 def reason(waiting: Mapping[str, str]) -> str:
     """Say in few words why an image is not there."""
     text = " ".join(waiting.get("message", "").split())
-    # The runtime's own words are at the end of a chain of others'.
-    return f"{waiting.get('reason', '')}: {re.sub(r'.*: (?=[^:]+: [^:]+$)', '', text)}"[:200]
+    # What matters is at the end of a chain of words that each caller has put before those of whom it called.
+    return f"{waiting.get('reason', '')}: {': '.join(text.split(': ')[-2:])}"
 
 
 def enforced(cluster: Cluster, image: str) -> bool | None:
