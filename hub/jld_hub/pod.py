@@ -4,12 +4,15 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from aiohttp import ClientError
+from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.client.rest import ApiException
 from kubespawner import KubeSpawner
+from kubespawner.clients import load_config
 from kubespawner.slugs import is_valid_label, safe_slug
 from traitlets import Dict
 
@@ -39,6 +42,24 @@ TROUBLE = (ApiException, ClientError, OSError, TimeoutError)
 AWAY = "Labs cannot be {} right now: the cluster does not answer. Please try again, or tell your operator."
 
 
+@cache
+def trust(host: str, authority: str, verify: bool | None) -> None:  # noqa: FBT001 - as KubeSpawner has it
+    """Take the API server's certificate as kubectl does: an authority need not say what it may be used for.
+
+    Python 3.13 wants that (ssl.VERIFY_X509_STRICT), which many clusters' authorities are too old for; their names and
+    signatures are checked all the same.
+
+    Args:
+        host: KubeSpawner's k8s_api_host.
+        authority: Its k8s_api_ssl_ca_cert.
+        verify: Its k8s_api_verify_ssl.
+    """
+    load_config(host=host, ssl_ca_cert=authority, verify_ssl=verify)
+    configuration = Configuration.get_default_copy()
+    configuration.disable_strict_ssl_verification = True
+    Configuration.set_default(configuration)
+
+
 class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
     """Starts the image's own command as the member, in a pod that passes the Pod Security Standard *restricted*.
 
@@ -51,6 +72,8 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
     _away: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
+        # KubeSpawner makes its client when it is made itself.
+        trust(self.k8s_api_host, self.k8s_api_ssl_ca_cert, self.k8s_api_verify_ssl)
         super().__init__(**kwargs)
         self.pod_id = ""
         self.namespace = self.settings.hub_labs_namespace
