@@ -68,7 +68,7 @@ def configure(settings: Settings) -> Config:
     hub.hub_connect_url = settings.hub_connect_url
     hub.public_url = f"{settings.public_url}/"
     hub.tornado_settings = {"cookie_options": {"secure": settings.public_url.startswith("https:")}}
-    hub.db_url = settings.hub_database_url
+    hub.db_url = settings.database_url
     hub.upgrade_db = True
     hub.cookie_secret = bytes.fromhex(settings.hub_cookie_secret.get_secret_value())
     c.CryptKeeper.keys = [bytes.fromhex(settings.hub_crypt_key.get_secret_value())]

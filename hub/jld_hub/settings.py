@@ -23,6 +23,8 @@ EX_CONFIG = 78
 
 DEFAULT_IMAGE = "lsstsqre/jld-lab-py3"
 
+DEFAULT_DATABASE = "sqlite:////srv/hub/jupyterhub.sqlite"
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 # Names made before GitHub forbade it begin or end with a dash, or have two in a row.
@@ -115,7 +117,9 @@ class Settings(BaseSettings):
     hub_public_url: str | None = Field(
         None, description="the whole site as browsers reach it; derived from OAUTH_CALLBACK_URL when unset"
     )
-    hub_database_url: str = Field("sqlite:////srv/hub/jupyterhub.sqlite", description="SQLAlchemy URL")
+    hub_database_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the database; the file /srv/hub/jupyterhub.sqlite when unset"
+    )
     hub_proxy_token: SecretStr = Field(description="token of the proxy's API")
     hub_cookie_secret: SecretStr = Field(description="key that signs cookies: 64 hexadecimal digits")
     hub_crypt_key: SecretStr = Field(description="key that encrypts auth_state: 64 hexadecimal digits")
@@ -257,6 +261,11 @@ class Settings(BaseSettings):
             if guarantee in self.model_fields_set and getattr(self, guarantee) > getattr(self, limit):
                 stop(guarantee.upper(), os.environ.get(guarantee.upper(), ""), f"at most {limit.upper()}")
         return self
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the database, with its password where it has one."""
+        return self.hub_database_url.get_secret_value() if self.hub_database_url else DEFAULT_DATABASE
 
     @property
     def public_url(self) -> str:
