@@ -1,7 +1,7 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean \
-	k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback k8s-delete
+.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
+.PHONY: k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback k8s-delete
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 # Which way to run: containers where a Docker engine answers, else processes.

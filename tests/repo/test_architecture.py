@@ -74,7 +74,10 @@ def diagram(document: str) -> Diagram:
     return found
 
 
-NOT_DRAWN = {"compose": "starts the same parts in another way; the table of networks says who meets whom there"}
+NOT_DRAWN = {
+    "compose": "starts the same parts in another way; the table of networks says who meets whom there",
+    "k8s": "likewise, on a cluster",
+}
 
 
 def parts(stack: Stack) -> set[str]:

@@ -32,7 +32,7 @@ TARGETS = {
 def commands(text: str) -> set[str]:
     """Find the verbs of `make` that a text tells a reader to type, in code only."""
     code = re.findall(r"^```.*?^```|`[^`\n]+`|^ {4}(?:\$ |[^\n]*&& )?make [^\n]*", text, re.MULTILINE | re.DOTALL)
-    return {verb for part in code for verb in re.findall(r"\bmake ((?!-)[a-z][a-z0-9-]*)(?![\w<%-])", part)}
+    return {verb for part in code for verb in re.findall(r"\bmake ((?!-)[a-z][a-z0-9-]*[a-z0-9])(?![\w<%-])", part)}
 
 
 def test_commands_are_seen() -> None:

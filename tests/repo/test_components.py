@@ -19,6 +19,8 @@ SHARED = {
     ("dev/compose", "jld_embedded"): "the other way to run the same stack: its secrets, its `.env`, its logs",
     ("dev/compose", "jld_broker"): "where the broker listens is told in its settings alone",
     ("dev/compose", "jld_github"): "likewise of the stand-in",
+    ("k8s", "jld_embedded"): "the third way: certificates, messages and errors are made alike",
+    ("k8s", "jld_fileserver"): "where the file server listens is told in its settings alone",
 }
 """Whose package another component may import, with the reason."""
 

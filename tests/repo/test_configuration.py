@@ -24,6 +24,11 @@ NOT_IN_EXAMPLE = {
         f"FILESERVER_{name}": "of the NFS server, which only containers have, where it has the defaults"
         for name in ("NFS_HOST", "NFS_PORT", "STATE_DIR", "HEALTH_HOST", "HEALTH_PORT")
     },
+    **{
+        f"HUB_{name}": "of labs as pods, which the manifests agree about; a site's own site.env may say something else"
+        for name in ("POD_TEMPLATE", "LABS_NAMESPACE", "LABS_CLAIM")
+    },
+    "HUB_DATABASE_URL_FILE": "the stack sets HUB_DATABASE_URL, and the hub takes no file beside it",
     "HUB_DOCKER_PROJECT": "the stack sets it: COMPOSE_PROJECT_NAME says what it is called",
     "HUB_DOCKER_URL": "the stack sets it: processes use no engine, and in the hub's container its socket has one place",
     "HUB_GITHUB_CONNECT_URL": "the stack sets it for the stand-in; the real GitHub is where browsers find it",
@@ -201,7 +206,7 @@ def test_example_names_what_a_user_may_set(make_stack: MakeStack, make_container
 def test_example_has_the_users_interface() -> None:
     """.env.example has every variable that has no component's prefix, but those of a lab."""
     listed = {name for _, name, _ in example_lines()}
-    prefixes = ("HUB_", "FILESERVER_", "KEEPALIVE_", "FILEBEAT_", "LOGSTASH_", "NGINX_")
+    prefixes = ("HUB_", "FILESERVER_", "KEEPALIVE_", "FILEBEAT_", "LOGSTASH_", "NGINX_", "K8S_")
     known = {
         variable.name
         for part in COMPONENTS

