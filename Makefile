@@ -1,7 +1,8 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
-.PHONY: k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback k8s-delete
+.PHONY: k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback
+.PHONY: k8s-push k8s-backup k8s-restore k8s-rotate k8s-delete
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
 SUITES := $(filter-out e2e support __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 # Which way to run: containers where a Docker engine answers, else processes.
@@ -73,6 +74,18 @@ k8s-logs: tools ## follow the logs of service=hub (or lab, with member=alice) on
 
 k8s-rollback: tools ## go back to the release before the last, or to RELEASE=3
 	@$(K8S) rollback $(if $(RELEASE),--release '$(RELEASE)')
+
+k8s-push: tools ## push the images of a site into REGISTRY, and name them by their digests from then on
+	@$(K8S) push '$(SITE)' '$(or $(REGISTRY),$(error REGISTRY=: host, port and folder of a registry))'
+
+k8s-backup: tools ## copy the hub's database and the homes into a new folder, DIR
+	@$(K8S) backup '$(or $(DIR),$(error DIR=: a folder that is not there yet))'
+
+k8s-restore: tools ## put database and homes back from DIR, CONFIRM=the site's name; labs end
+	@$(K8S) restore '$(SITE)' '$(or $(DIR),$(error DIR=: a folder that make k8s-backup has made))' --confirm '$(CONFIRM)'
+
+k8s-rotate: tools ## make a secret of a site anew, SECRET=pipeline for instance
+	@$(K8S) rotate '$(SITE)' '$(or $(SECRET),$(error SECRET=: see k8s/README.md))'
 
 k8s-delete: tools ## remove a site, CONFIRM=its name; homes, database and secrets only with DATA=delete too
 	@$(K8S) delete '$(SITE)' --confirm '$(CONFIRM)' --data '$(DATA)'

@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from jld_embedded.errors import EX_IOERR, EmbeddedError
 from jld_embedded.up import say
 
 from . import credentials, facts, settings, site
+from .backup import backup, restore
 from .cluster import Cluster, Object
 from .delete import delete
 from .deploy import deploy, difference, rollback
@@ -17,7 +19,9 @@ from .errors import ClusterError
 from .lock import locked
 from .manifests import dump
 from .preflight import preflight
+from .push import push
 from .render import render
+from .rotate import rotate
 from .site import Site
 from .status import logs, status
 
@@ -71,6 +75,17 @@ def parser() -> argparse.ArgumentParser:
     gone.add_argument("site")
     gone.add_argument("--confirm", default="", help="the site's name")
     gone.add_argument("--data", default="", help="delete: homes, database and secrets too")
+    sent = verbs.add_parser("push", help="push the images into a registry, and name them by their digests")
+    sent.add_argument("site")
+    sent.add_argument("registry")
+    verbs.add_parser("backup", help="copy database and homes").add_argument("folder", type=Path)
+    again = verbs.add_parser("restore", help="put database and homes back")
+    again.add_argument("site")
+    again.add_argument("folder", type=Path)
+    again.add_argument("--confirm", default="", help="the site's name")
+    new = verbs.add_parser("rotate", help="make a secret anew")
+    new.add_argument("site")
+    new.add_argument("secret")
     return made
 
 
@@ -141,6 +156,10 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "status": lambda _: status(cluster()),
     "logs": lambda given: logs(cluster(), given.service, given.member),
     "rollback": lambda given: done(lambda: rollback(cluster(), given.release)),
+    "push": lambda given: done(lambda: push(*opened(given), given.registry)),
+    "backup": lambda given: done(lambda: backup(cluster(), given.folder)),
+    "restore": lambda given: done(lambda: restore(*opened(given), given.folder, given.confirm)),
+    "rotate": lambda given: done(lambda: rotate(*opened(given), given.secret)),
     "delete": lambda given: done(lambda: delete(*opened(given), given.confirm, given.data)),
 }
 

@@ -14,7 +14,7 @@ from jld_embedded.state import write
 from .cluster import FILES, LOGS, NAME, PART_OF, SYSTEM, Cluster, Object
 from .errors import ClusterError
 from .finding import Finding
-from .manifests import Key, mounted_secrets, workloads
+from .manifests import Key, config_maps, mounted_secrets, workloads
 from .site import Site
 
 MADE = (
@@ -50,7 +50,7 @@ SECRETS: Mapping[Key, tuple[str, ...]] = {
 """What each service finds in /run/secrets, as far as it exists."""
 
 OPTIONAL = ("database_url", "broker_authority.pem", "broker_client.pem", "broker_client.key", "members.yaml")
-"""What an operator gives where his system needs it."""
+"""What an operator gives where a setting names it."""
 
 REMEDIES = {
     "github_client_secret": "the client secret of the OAuth application that GITHUB_CLIENT_ID names",
@@ -110,9 +110,13 @@ def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> 
         objects: what is rendered.
         kept: what the cluster has.
     """
-    names = needed(objects)
+    rendered = list(objects)
+    names = needed(rendered)
     pipeline = certificates(kept) if any(name.name in PARTS for name in names) else {}
     findings: list[Finding] = []
+    named = {
+        Path(value).name for found in config_maps(rendered).values() for value in (found.get("data") or {}).values()
+    }
     shared: dict[str, bytes] = {}
 
     def value(owner: Key, name: str) -> bytes | None:
@@ -132,7 +136,7 @@ def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> 
             if found is None and name == "passphrase":
                 found = secrets.token_hex(8).encode()
             if found is None and name in MADE:
-                found = secrets.token_hex(32).encode()
+                found = token()
             if found is None:
                 return None
             shared[name] = found
@@ -145,11 +149,16 @@ def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> 
         findings += [
             Finding(f"{site.secrets / name} is missing", f"put {REMEDIES.get(name, 'it')} there, mode 0600")
             for name, found in values.items()
-            if found is None and name not in OPTIONAL
+            if found is None and (name not in OPTIONAL or name in named)
         ]
     if pipeline:
         wanted[AUTHORITY] = {name: pipeline[f"pipeline/{name}"] for name in FORMS if f"pipeline/{name}" in pipeline}
     return Plan(wanted, findings)
+
+
+def token() -> bytes:
+    """Make a value that nobody need know."""
+    return secrets.token_hex(32).encode()
 
 
 def first(kept: Mapping[Key, Content], name: str) -> bytes | None:

@@ -1,20 +1,19 @@
 """`make k8s-deploy`: from a site to a system that runs, or back to what ran before."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jld_embedded.up import say
 
 from . import credentials, facts, pairs, rollout
 from .cluster import FILES, MANAGER, SYSTEM, Cluster, Object, complaints, listed
-from .credentials import Content
 from .errors import ClusterError, RolloutError, StrandedError
 from .facts import UNKNOWN
 from .generated import PROGRAMS
 from .lock import locked
-from .manifests import Key, config_maps, named, workloads
-from .preflight import Ready, preflight
-from .release import prune, releases, store
+from .manifests import Key, config_maps, marked, named, workloads
+from .preflight import Change, Ready, preflight
+from .release import Release, prune, releases, store
 from .render import render
 from .report import report
 from .site import Site
@@ -32,25 +31,40 @@ def deploy(site: Site, cluster: Cluster) -> None:
         StrandedError: where what ran before does not either.
     """
     with locked(cluster):
-        ready = preflight(site, cluster)
-        objects, made = prepare(site, cluster, ready)
-        if made:
-            say(f"secrets made or changed: {', '.join(made)}")
-        changes = difference(cluster, objects)
-        removed = activate(cluster, objects, changes, bool(made))
-        number = store(cluster, objects)
+        ready = roll(site, cluster)
+    summary(site, ready)
+
+
+def roll(site: Site, cluster: Cluster, change: Change | None = None) -> Ready:
+    """Roll a site out; the lock is held.
+
+    Args:
+        site: what to roll out.
+        cluster: where.
+        change: changes what the cluster is taken to have of secrets.
+
+    Returns:
+        What was rolled out.
+    """
+    ready = preflight(site, cluster, change)
+    ready, made = prepare(site, cluster, ready)
+    if made:
+        say(f"secrets made or changed: {', '.join(made)}")
+    changes = difference(cluster, ready.objects)
+    removed = activate(cluster, ready.objects, changes)
+    number = store(cluster, ready.objects)
     if number:
         say(f"release {number}" + (f"; removed {', '.join(removed)}" if removed else ""))
     elif not changes and not made and not removed:
         say("nothing was changed: all of it runs as it should")
-    summary(site, objects, ready.plan.wanted)
+    return ready
 
 
-def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[list[Object], list[str]]:
+def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[Ready, list[str]]:
     """Bring namespaces, the fileserver's address and the Secrets into the cluster, and render with what is known then.
 
     Returns:
-        The manifests, and the names of the Secrets that were made or changed.
+        The same with the manifests as they are to be applied, and the names of the Secrets that were made or changed.
     """
     # By themselves they change nothing that runs; all that follows needs them.
     cluster.apply([found for found in ready.objects if found["kind"] == "Namespace"])
@@ -63,8 +77,8 @@ def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[list[Object], l
         told = told._replace(fileserver=found["spec"]["clusterIP"] if found else UNKNOWN)
     facts.remember(site, told)
     made = credentials.keep(cluster, ready.plan.wanted, credentials.existing(cluster))
-    there = credentials.existing(cluster)
-    return render(site, cluster, told, credentials.versions(there)), made
+    objects = render(site, cluster, told, credentials.versions(credentials.existing(cluster)))
+    return ready._replace(objects=objects, facts=told), made
 
 
 def difference(cluster: Cluster, objects: Sequence[Object]) -> str:
@@ -108,14 +122,13 @@ def show(changes: str, limit: int = SHOWN) -> None:
         say(f"  … and {len(lines) - limit} lines more (make k8s-diff shows all of them)")
 
 
-def activate(cluster: Cluster, objects: list[Object], changes: str, renewed: bool) -> list[str]:  # noqa: FBT001 - a fact, no option
+def activate(cluster: Cluster, objects: list[Object], changes: str) -> list[str]:
     """Apply manifests and wait until all runs; go back to the last release where it does not come to that.
 
     Args:
         cluster: where.
         objects: what to apply.
         changes: how they differ from what is there.
-        renewed: whether Secrets have changed.
 
     Returns:
         What was removed, as it is no longer rendered.
@@ -129,7 +142,7 @@ def activate(cluster: Cluster, objects: list[Object], changes: str, renewed: boo
             else:
                 say(f"applying {len(objects)} objects, {len(workloads(objects))} workloads among them")
             cluster.apply(objects)
-        rollout.Watch(cluster, objects).wait(quiet=not changes and not renewed)
+        rollout.Watch(cluster, objects).wait()
         return prune(cluster, objects)
     except (ClusterError, RolloutError) as error:
         say(f"\nit does not come to run: {error}")
@@ -138,29 +151,36 @@ def activate(cluster: Cluster, objects: list[Object], changes: str, renewed: boo
             raise RolloutError(
                 "the first deploy has failed; mend the cause and run it again, or make k8s-delete"
             ) from error
-        restore(cluster, before[0].objects, before[0].number)
+        restore(cluster, before[0])
         raise RolloutError(f"the deploy has failed ({error}); release {before[0].number} runs again") from error
 
 
-def restore(cluster: Cluster, objects: list[Object], number: int) -> None:
+def today(cluster: Cluster, release: Release) -> list[Object]:
+    """Give the manifests of a release for the Secrets that there are now."""
+    return marked(release.objects, credentials.versions(credentials.existing(cluster)))
+
+
+def restore(cluster: Cluster, release: Release) -> None:
     """Apply a former release again.
 
     Raises:
         StrandedError: where that does not come to run either.
     """
-    say(f"\ngoing back to release {number}")
+    say(f"\ngoing back to release {release.number}")
     try:
+        objects = today(cluster, release)
         cluster.apply(objects)
-        rollout.Watch(cluster, objects).wait(quiet=True)
+        rollout.Watch(cluster, objects).wait()
         prune(cluster, objects)
     except (ClusterError, RolloutError) as error:
         report(cluster)
-        raise StrandedError(f"release {number} does not come to run either: {error}") from error
+        raise StrandedError(f"release {release.number} does not come to run either: {error}") from error
 
 
-def summary(site: Site, objects: Sequence[Object], secrets: Mapping[Key, Content]) -> None:
+def summary(site: Site, ready: Ready) -> None:
     """Tell where to go, and how to get in."""
-    hub = config_maps(objects).get(PROGRAMS["hub"]) or {}
+    secrets = ready.plan.wanted
+    hub = config_maps(ready.objects).get(PROGRAMS["hub"]) or {}
     address = hub.get("data", {}).get("OAUTH_CALLBACK_URL", "").removesuffix("/hub/oauth_callback")
     if address:
         say(f"\nopen {address}")
@@ -190,5 +210,6 @@ def rollback(cluster: Cluster, number: int | None) -> None:
             known = ", ".join(str(one.number) for one in kept[1:]) or "none"
             raise RolloutError(f"RELEASE={number or ''}: a former release; there are {known}")
         say(f"going back from release {kept[0].number} to {chosen.number} of {chosen.time}")
-        activate(cluster, chosen.objects, difference(cluster, chosen.objects), renewed=False)
-        say(f"release {store(cluster, chosen.objects)} is as {chosen.number} was")
+        objects = today(cluster, chosen)
+        activate(cluster, objects, difference(cluster, objects))
+        say(f"release {store(cluster, objects)} is as {chosen.number} was")

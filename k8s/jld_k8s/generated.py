@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jld_embedded.state import write
+from jld_fileserver.settings import ServerSettings
 
 from dev.configuration import COMPONENTS, variables
 
 from .cluster import FILES, LABS, LOGS, NAME, SYSTEM, Object
 from .facts import Facts
-from .manifests import DEFAULT_LAB, Key, config_maps, dump, mounted_secrets, named, workloads
+from .manifests import DEFAULT_LAB, SECRETS_MARK, Key, config_maps, dump, images, mark, named, workloads
 from .site import Site
 
 PROGRAMS = {
@@ -29,15 +30,10 @@ PROGRAMS = {
 }
 """Which ConfigMap a program takes its settings from, by its component and, where that has several, settings class."""
 
-TAKES_NEW_FILES = ("nginx", "nginx-github")
-"""Workloads that take a changed Secret without a new start."""
-
-SECRET_VERSION = "org.lsst.jupyterlabdemo/secret"  # noqa: S105 - the name of an annotation
-
 DEFAULT_HOMES = "/srv/jupyterlabdemo/export"
 """Where the component single-node has homes."""
 
-NFS = 2049
+NFS: int = ServerSettings.model_fields["fileserver_nfs_port"].default
 
 
 def empty(site: Site) -> None:
@@ -70,8 +66,9 @@ def fill(site: Site, base: Sequence[Object], facts: Facts, versions: Mapping[Key
     patches = [*rolls(base, versions), *homes(site, base)]
     parts["patches"] = [{"patch": json.dumps(patch)} for patch in patches] + [*walls(site, base, facts)]
     parts["images"] = [
-        {"name": name, "newName": digest.partition("@")[0], "digest": digest.partition("@")[2]}
-        for name, digest in site.digests.items()
+        {"name": tag.rpartition(":")[0], "newName": digest.partition("@")[0], "digest": digest.partition("@")[2]}
+        for tag, digest in site.digests.items()
+        if tag in images(base)
     ]
     _write(site, "kustomization.yaml", [_component(parts)])
 
@@ -105,10 +102,15 @@ def settings_of(site: Site, base: Sequence[Object]) -> dict[str, str]:
 
 def registry_names(site: Site, base: Sequence[Object]) -> dict[str, str]:
     """Give the menu with the names of the registry that `push` has recorded, which kustomize cannot know."""
-    if not site.digests:
+    names = menu_as_set(site, base)
+    if not any(name in site.digests for name in names):
         return {}
-    names = [site.digests.get(image.partition(":")[0], image) for image in menu_as_set(site, base)]
-    return {"LAB_CONTAINER_NAMES": ",".join(names)}
+    found = {"LAB_CONTAINER_NAMES": ",".join(site.digests.get(name, name) for name in names)}
+    hub = config_maps(base)[PROGRAMS["hub"]].get("data") or {}
+    if not (site.user.get("LAB_CONTAINER_DESCS") or hub.get("LAB_CONTAINER_DESCS")):
+        # Members are shown names, no digests.
+        found["LAB_CONTAINER_DESCS"] = ",".join(names)
+    return found
 
 
 def readers() -> dict[Key, set[str]]:
@@ -138,7 +140,7 @@ def menu_as_set(site: Site, base: Sequence[Object]) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def puller(images: Sequence[str], base: Sequence[Object]) -> Object:
+def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
     """Write the DaemonSet that has every node pull the images of labs before somebody waits for one.
 
     Each image is pulled to run a program that ends at once; what stays is a container of an image that every node has
@@ -146,7 +148,7 @@ def puller(images: Sequence[str], base: Sequence[Object]) -> Object:
     """
     labels = {NAME: "images", "app.kubernetes.io/part-of": "jupyterlabdemo"}
     shipper = named(base, "DaemonSet", "filebeat")
-    resident = shipper["spec"]["template"]["spec"]["containers"][0]["image"] if shipper else images[0]
+    resident = shipper["spec"]["template"]["spec"]["containers"][0]["image"] if shipper else pulled[0]
     confined = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -185,7 +187,7 @@ def puller(images: Sequence[str], base: Sequence[Object]) -> Object:
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "initContainers": [
-                        container(f"image-{number}", image, ["true"]) for number, image in enumerate(images)
+                        container(f"image-{number}", image, ["true"]) for number, image in enumerate(pulled)
                     ],
                     "containers": [container("resident", resident, ["sleep", "infinity"])],
                 },
@@ -317,13 +319,12 @@ def walls(site: Site, base: Sequence[Object], facts: Facts) -> Iterator[Mapping[
 def rolls(base: Sequence[Object], versions: Mapping[Key, str]) -> Iterator[Object]:
     """Write into the pods which version of its Secrets a workload was started with: another one starts it anew."""
     for found in workloads(base):
-        mounted = [versions[name] for name in sorted(mounted_secrets(found)) if name in versions]
-        if mounted and found["metadata"]["name"] not in TAKES_NEW_FILES:
+        if now := mark(found, versions):
             yield {
                 "apiVersion": found["apiVersion"],
                 "kind": found["kind"],
                 "metadata": {name: found["metadata"][name] for name in ("name", "namespace")},
-                "spec": {"template": {"metadata": {"annotations": {SECRET_VERSION: "-".join(mounted)}}}},
+                "spec": {"template": {"metadata": {"annotations": {SECRETS_MARK: now}}}},
             }
 
 

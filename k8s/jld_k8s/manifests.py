@@ -1,7 +1,8 @@
 """What a site renders to, and what can be read from it."""
 
+import copy
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,6 +25,12 @@ STARTS = (
 
 KEPT = ("Namespace", "PersistentVolume", "PersistentVolumeClaim", "Secret")
 """Kinds of which nothing is removed because it is no longer rendered."""
+
+TAKES_NEW_FILES = ("nginx", "nginx-github")
+"""Workloads that take a changed Secret without a new start."""
+
+SECRETS_MARK = "org.lsst.jupyterlabdemo/secret"
+"""The annotation of pods that has the versions of their Secrets: another one starts them anew."""
 
 DEFAULT_LAB = "lsstsqre/jld-lab-py3"
 """The only image that may go without a tag: its name is older than the tags."""
@@ -112,6 +119,35 @@ def mounted_secrets(workload: Object) -> set[Key]:
             if "secretKeyRef" in variable.get("valueFrom", {})
         }
     return {Key(namespace, name) for name in found}
+
+
+def mark(workload: Object, versions: Mapping[Key, str]) -> str:
+    """Give what tells a workload's pods with which versions of their Secrets they were started.
+
+    Args:
+        workload: whose pods.
+        versions: of the Secrets that the cluster has.
+
+    Returns:
+        Nothing for one that takes new files without a new start, or has none.
+    """
+    if workload["metadata"]["name"] in TAKES_NEW_FILES:
+        return ""
+    return "-".join(versions[name] for name in sorted(mounted_secrets(workload)) if name in versions)
+
+
+def marked(objects: Iterable[Object], versions: Mapping[Key, str]) -> list[Object]:
+    """Put the marks of today's Secrets into manifests of any day, in place of those that they have."""
+    found = copy.deepcopy(list(objects))
+    for workload in workloads(found):
+        metadata = workload["spec"]["template"].setdefault("metadata", {})
+        annotations = {name: text for name, text in (metadata.get("annotations") or {}).items() if name != SECRETS_MARK}
+        if now := mark(workload, versions):
+            annotations[SECRETS_MARK] = now
+        metadata["annotations"] = annotations
+        if not annotations:
+            del metadata["annotations"]
+    return found
 
 
 def base_name(found: Object) -> str:

@@ -1,7 +1,7 @@
 """Before anything is changed: all that an operator must put right, at once."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from jld_embedded.up import say
@@ -15,7 +15,7 @@ from .credentials import Plan
 from .errors import FindingsError
 from .facts import Facts
 from .finding import Finding
-from .manifests import DEFAULT_LAB, config_maps, images, untagged
+from .manifests import DEFAULT_LAB, Key, config_maps, images, untagged
 from .render import render
 from .site import Site, unknown
 
@@ -26,6 +26,10 @@ RUNTIMES = {"containerd": (2, 0), "cri-o": (1, 31)}
 """Runtimes that know supplementalGroupsPolicy, with the first version that does."""
 
 VERBS = ("get", "create", "patch", "delete")
+
+
+Change = Callable[[dict[Key, dict[str, bytes]]], None]
+"""Changes, in place, what Secrets are taken to have."""
 
 
 class Ready(NamedTuple):
@@ -42,8 +46,13 @@ class Ready(NamedTuple):
     facts: Facts
 
 
-def preflight(site: Site, cluster: Cluster) -> Ready:
+def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Ready:
     """Look at everything that a deploy needs.
+
+    Args:
+        site: what to deploy.
+        cluster: where.
+        change: changes what the cluster is taken to have of secrets.
 
     Raises:
         FindingsError: where something is to be put right; each is printed, with what to do.
@@ -52,7 +61,9 @@ def preflight(site: Site, cluster: Cluster) -> Ready:
     say(f"preflight of {site.name} on {server(cluster)}")
     told = facts.learn(site, cluster)
     there = credentials.existing(cluster)
-    kept = {name: credentials.content(found) for name, found in there.items()}
+    kept = {name: dict(credentials.content(found)) for name, found in there.items()}
+    if change:
+        change(kept)
     objects = render(site, cluster, told, credentials.versions(there))
     plan = credentials.plan(site, objects, kept)
     findings = [

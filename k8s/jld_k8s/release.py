@@ -5,7 +5,7 @@ import gzip
 from typing import NamedTuple
 
 from .cluster import PART_OF, SYSTEM, Cluster, Object, key
-from .manifests import KEPT, dump, parse
+from .manifests import KEPT, dump, marked, parse
 
 TYPE = "jupyterlabdemo/release"
 
@@ -24,7 +24,7 @@ class Release(NamedTuple):
     Attributes:
         number: counts them.
         time: when it was stored, in ISO 8601.
-        objects: the manifests.
+        objects: the manifests, without marks of Secrets: those of today are put in when they are applied again.
     """
 
     number: int
@@ -52,11 +52,11 @@ def store(cluster: Cluster, objects: list[Object]) -> int | None:
     Returns:
         Its number; None where it is the last one.
     """
-    kept = releases(cluster)
-    if kept and kept[0].objects == objects:
+    kept, unmarked = releases(cluster), marked(objects, {})
+    if kept and kept[0].objects == unmarked:
         return None
     number = kept[0].number + 1 if kept else 1
-    packed = gzip.compress(dump(objects).encode(), mtime=0)
+    packed = gzip.compress(dump(unmarked).encode(), mtime=0)
     label, _, part_of = PART_OF.partition("=")
     body: Object = {
         "apiVersion": "v1",

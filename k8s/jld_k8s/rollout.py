@@ -64,18 +64,29 @@ def state(workload: Object) -> State:
 def trouble(pod: Object) -> str:
     """Say why a pod will not run by itself; empty where it may."""
     status = pod.get("status") or {}
-    for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = one.get("state", {}).get("waiting") or {}
-        ended = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated") or {}
-        reason = waiting.get("reason", "")
-        if reason in HOPELESS:
-            image = f" {one['image']}" if reason in PULLING else ""
-            return f"{one['name']}: {reason}{image}: {' '.join(waiting.get('message', '').split())}".rstrip(": ")
-        if ended.get("exitCode") == EX_CONFIG:
-            return f"{one['name']}: a setting is wrong (status {EX_CONFIG})"
-        if reason == "CrashLoopBackOff" and one.get("restartCount", 0) >= RESTARTS:
-            why = "out of memory" if ended.get("reason") == "OOMKilled" else f"status {ended.get('exitCode')}"
-            return f"{one['name']}: ended {one['restartCount']} times ({why})"
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for one in statuses:
+        name = f"{one['name']}: " if len(statuses) > 1 else ""
+        if why := broken(one):
+            return f"{name}{why}"
+    return ""
+
+
+def broken(status: Object) -> str:
+    """Say why a container will not run by itself; empty where it may."""
+    waiting = status.get("state", {}).get("waiting") or {}
+    ended = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
+    reason = waiting.get("reason", "")
+    if reason in HOPELESS:
+        image = f" {status['image']}" if reason in PULLING else ""
+        return f"{reason}{image}: {' '.join(waiting.get('message', '').split())}".rstrip(": ")
+    if status.get("ready") or "running" in status.get("state", {}):
+        return ""
+    if ended.get("exitCode") == EX_CONFIG:
+        return f"a setting is wrong (status {EX_CONFIG})"
+    if reason == "CrashLoopBackOff" and status.get("restartCount", 0) >= RESTARTS:
+        why = "out of memory" if ended.get("reason") == "OOMKilled" else f"status {ended.get('exitCode')}"
+        return f"ended {status['restartCount']} times ({why})"
     return ""
 
 
@@ -97,11 +108,8 @@ class Watch:
         self.troubled: dict[str, float] = {}
         self.told: set[tuple[str, str]] = set()
 
-    def wait(self, *, quiet: bool = False) -> None:
-        """Wait until all are ready, and say so of each.
-
-        Args:
-            quiet: whether to say nothing of those that are ready at the first look.
+    def wait(self) -> None:
+        """Wait until all are ready, and say so of each that is not at the first look.
 
         Raises:
             RolloutError: where one cannot come to run, or nothing moves any more.
@@ -112,7 +120,7 @@ class Watch:
             for name in sorted(self.waiting):
                 if name in now and state(now[name]).ready:
                     self.waiting.discard(name)
-                    if not (first and quiet):
+                    if not first:
                         say(f"  {name[2]:13}ready after {time.monotonic() - self.begun:5.1f} s")
             if not self.waiting:
                 return

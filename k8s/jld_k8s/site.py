@@ -23,7 +23,7 @@ NAME = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
 DECIDED = re.compile(
     r"GITHUB_(CLIENT_ID|URL|ORGANIZATION_WHITELIST)|OAUTH_CALLBACK_URL|HUB_(PUBLIC_URL|MEMBERSHIP_GRACE"
     r"|CULL_IDLE_SECONDS)|LAB_[A-Z_]+|KEEPALIVE_(INTERVAL|TIMEOUT|MAX_AGE)|SHIPPER_NAME|LOGSTASH_SPOOL_LIMIT"
-    r"|RABBITMQ_TARGET_(HOST|PORT|VHOST|USER|TLS)|NGINX_(HSTS_MAX_AGE|HTTP2)|K8S_(NODE_CIDRS|HOMES_DIR)"
+    r"|RABBITMQ_TARGET_(HOST|PORT|VHOST|USER|TLS|CA_FILE|CERTIFICATE_FILE|KEY_FILE)|NGINX_(HSTS_MAX_AGE|HTTP2)|K8S_(NODE_CIDRS|HOMES_DIR)"
 )
 """What operators decide, of all that can be set: what a new `site.env` names."""
 
@@ -87,7 +87,7 @@ class Site:
 
     @property
     def digests(self) -> dict[str, str]:
-        """What `push` has recorded: for an image's name, the one of a registry that stands for it."""
+        """What `push` has recorded: for an image's name and tag, its name and digest in a registry."""
         file = self.folder / "images.yaml"
         found: dict[str, str] = yaml.safe_load(file.read_text()) if file.exists() else {}
         return found or {}

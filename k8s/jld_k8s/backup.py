@@ -1,0 +1,269 @@
+"""`make k8s-backup DIR=…` and `make k8s-restore DIR=…`: the hub's database and the homes."""
+
+import hashlib
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from jld_embedded.state import own
+from jld_embedded.up import say
+
+from . import rollout
+from .cluster import FILES, LABS, NAME, SYSTEM, Cluster, Object, last_line
+from .errors import ClusterError, SiteError
+from .lock import locked
+from .release import releases
+from .site import Site
+
+DATABASE, HOMES, RECORD = "hub.sqlite", "homes.tar.gz", "backup.json"
+
+CLAIM = "hub-database"
+"""Where the hub's database is, unless it is a PostgreSQL of the operator's."""
+
+PLACE = "/srv/hub/jupyterhub.sqlite"
+
+READ = f"""
+import sqlite3, sys
+copy = sqlite3.connect(":memory:")
+sqlite3.connect("file:{PLACE}?mode=ro", uri=True).backup(copy)
+sys.stdout.buffer.write(copy.serialize())
+"""
+"""SQLite's own way to copy a database that is in use (https://www.sqlite.org/backup.html)."""
+
+WRITE = f"""
+import os, sqlite3, sys
+aside = "{PLACE}.restored"
+with open(aside, "wb") as file:
+    file.write(sys.stdin.buffer.read())
+    os.fsync(file.fileno())
+if sqlite3.connect(aside).execute("pragma integrity_check").fetchone() != ("ok",):
+    sys.exit("not a whole database")
+for left in ("-wal", "-shm", "-journal"):
+    if os.path.exists("{PLACE}" + left):
+        os.remove("{PLACE}" + left)
+os.replace(aside, "{PLACE}")
+"""
+
+SERVER = (f"--namespace={FILES}", "--container=server", "fileserver-0")
+
+PACK = ("tar", "--create", "--gzip", "--numeric-owner", "--warning=no-file-changed", "--directory=/export", ".")
+
+UNPACK = ("tar", "--extract", "--gzip", "--numeric-owner", "--same-permissions", "--directory=/export")
+
+BETWEEN = 10.0
+"""Seconds between lines of progress."""
+
+CHANGED = 1
+"""Status of tar where a file changed while it was read: what was there is in the archive."""
+
+GONE = 120.0
+"""Seconds that pods may take to end."""
+
+
+def backup(cluster: Cluster, folder: Path) -> None:
+    """Copy database and homes while all goes on.
+
+    Args:
+        cluster: whose.
+        folder: a new one, on this machine.
+
+    Raises:
+        SiteError: where the folder is there already.
+        ClusterError: where something cannot be read; no folder of that name is left then.
+    """
+    if folder.exists():
+        raise SiteError(f"DIR={folder}: a folder that is not there yet")
+    aside = folder.with_name(f".{folder.name}.unfinished")
+    aside.mkdir(parents=True, exist_ok=True)
+    own(aside)
+    with locked(cluster):
+        if has_volume(cluster):
+            program = (f"--namespace={SYSTEM}", "deployment/hub", "--", "python3", "-I", "-c", READ)
+            save(cluster, "hub's database", aside / DATABASE, program)
+        else:
+            say("  the hub's database is not in the cluster: back it up with PostgreSQL's own pg_dump")
+        save(cluster, "homes", aside / HOMES, (*SERVER, "--", *PACK), (0, CHANGED))
+        kept = releases(cluster)
+    files = [file for file in (aside / DATABASE, aside / HOMES) if file.exists()]
+    record = {
+        "release": kept[0].number if kept else None,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "sha256": {file.name: digest(file) for file in files},
+    }
+    (aside / RECORD).write_text(f"{json.dumps(record, indent=2)}\n")
+    for file in (*files, aside / RECORD):
+        file.chmod(0o600)
+    aside.rename(folder)
+    say(f"{folder}: {', '.join(f'{file.name} {(folder / file.name).stat().st_size:,} bytes' for file in files)}")
+
+
+def has_volume(cluster: Cluster) -> bool:
+    """Whether the hub's database is in the cluster."""
+    return cluster.find("persistentvolumeclaim", CLAIM, SYSTEM) is not None
+
+
+def save(cluster: Cluster, what: str, file: Path, arguments: tuple[str, ...], accepted: tuple[int, ...] = (0,)) -> None:
+    """Keep what a command of kubectl's prints, and tell how it goes on.
+
+    Raises:
+        ClusterError: where it fails.
+    """
+    begun = told = time.monotonic()
+    command = cluster.command("exec", *arguments)
+    with (
+        file.open("wb") as opened,
+        subprocess.Popen(command, stdout=opened, stderr=subprocess.PIPE, text=True) as running,  # noqa: S603 - no shell
+    ):
+        while True:
+            try:
+                _, said = running.communicate(timeout=1)
+                break
+            except subprocess.TimeoutExpired:
+                if time.monotonic() - told > BETWEEN:
+                    told = time.monotonic()
+                    say(f"  {what}: {file.stat().st_size >> 20} MB")
+    if running.returncode not in accepted or (running.returncode and "command terminated" not in said):
+        raise ClusterError(f"the {what} cannot be copied: {last_line(said)}")
+    say(f"  {what}: {file.stat().st_size:,} bytes in {time.monotonic() - begun:.0f} s")
+
+
+def digest(file: Path) -> str:
+    """Give a file's SHA-256."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
+    """Put database and homes back: labs end, the hub stops meanwhile, and what came after the backup stays in homes.
+
+    Args:
+        site: whose.
+        cluster: where.
+        folder: of a backup.
+        confirmed: must be the site's name.
+
+    Raises:
+        SiteError: where it is not confirmed, or the folder is no whole backup.
+        ClusterError: where the cluster does not take it; the hub runs again then.
+    """
+    if confirmed != site.name:
+        raise SiteError(
+            f"CONFIRM={confirmed}: {site.name}, if its labs are to end, and database and homes to be as in {folder}"
+        )
+    check(folder)
+    with locked(cluster):
+        hub = cluster.find("deployment", "hub", SYSTEM)
+        if hub is None:
+            raise SiteError("there is no hub: make k8s-deploy first")
+        say("  hub and labs end")
+        scale(cluster, 0)
+        try:
+            cluster.run("delete", "pods", f"--namespace={LABS}", f"--selector={NAME}=lab", "--wait=false")
+            ended = cluster.ask(
+                "wait",
+                "pods",
+                f"--namespace={LABS}",
+                f"--selector={NAME}=lab",
+                "--for=delete",
+                f"--timeout={GONE:.0f}s",
+            )
+            if ended.returncode and "no matching resources" not in ended.stderr:
+                raise ClusterError(f"labs do not end: {ended.stderr.strip()}")
+            cluster.ask(
+                "wait",
+                "pods",
+                f"--namespace={SYSTEM}",
+                f"--selector={NAME}=hub",
+                "--for=delete",
+                f"--timeout={GONE:.0f}s",
+            )
+            if (folder / DATABASE).exists() and has_volume(cluster):
+                put_database(cluster, hub, folder / DATABASE)
+            feed(cluster, "homes", ("--stdin", *SERVER, "--", *UNPACK), folder / HOMES)
+        finally:
+            scale(cluster, 1)
+        rollout.Watch(cluster, [hub]).wait()
+
+
+def check(folder: Path) -> None:
+    """See that a backup is whole.
+
+    Raises:
+        SiteError: where it is not.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        wrong = [name for name, known in record["sha256"].items() if digest(folder / name) != known]
+    except (OSError, ValueError, KeyError) as error:
+        raise SiteError(f"DIR={folder}: a folder that make k8s-backup has made ({error})") from error
+    if wrong:
+        raise SiteError(f"DIR={folder}: a whole backup; {', '.join(wrong)} is not what was written")
+
+
+def scale(cluster: Cluster, replicas: int) -> None:
+    """Have so many hubs."""
+    cluster.run("scale", "deployment/hub", f"--namespace={SYSTEM}", f"--replicas={replicas}")
+
+
+def put_database(cluster: Cluster, hub: Object, file: Path) -> None:
+    """Write the database from a pod that is as the hub's, and does nothing by itself."""
+    pod = writer(hub)
+    name = pod["metadata"]["name"]
+    try:
+        cluster.apply([pod])
+        ready = cluster.ask(
+            "wait", f"pod/{name}", f"--namespace={SYSTEM}", "--for=condition=Ready", f"--timeout={GONE:.0f}s"
+        )
+        if ready.returncode:
+            raise ClusterError(f"the pod that writes the database does not start: {ready.stderr.strip()}")
+        program = ("python3", "-I", "-c", WRITE)
+        feed(cluster, "hub's database", ("--stdin", f"--namespace={SYSTEM}", name, "--", *program), file)
+    finally:
+        cluster.ask("delete", "pod", name, f"--namespace={SYSTEM}", "--ignore-not-found", "--grace-period=0")
+
+
+def writer(hub: Object) -> Object:
+    """Write the pod that has the hub's volume, and of the hub's rights no other."""
+    spec = hub["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    mounts = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(Path(PLACE).parent)]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "restore", "namespace": SYSTEM, "labels": {NAME: "restore"}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": "Never",
+            "securityContext": spec["securityContext"],
+            "volumes": [volume for volume in spec["volumes"] if volume["name"] == mounts[0]["name"]],
+            "containers": [
+                {
+                    "name": "restore",
+                    "image": container["image"],
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sleep", "infinity"],
+                    "securityContext": container["securityContext"],
+                    "resources": container["resources"],
+                    "volumeMounts": mounts,
+                }
+            ],
+        },
+    }
+
+
+def feed(cluster: Cluster, what: str, arguments: tuple[str, ...], file: Path) -> None:
+    """Let kubectl read from a file.
+
+    Raises:
+        ClusterError: where it fails.
+    """
+    begun = time.monotonic()
+    with file.open("rb") as opened:
+        ended = subprocess.run(  # noqa: S603 - no shell
+            cluster.command("exec", *arguments), stdin=opened, capture_output=True, text=True, check=False
+        )
+    if ended.returncode:
+        raise ClusterError(f"the {what} cannot be put back: {last_line(ended.stderr)}")
+    say(f"  {what}: put back in {time.monotonic() - begun:.0f} s")
