@@ -103,7 +103,7 @@ COMPONENTS = (
     Component("dev/broker", {"RabbitMQ for development and tests.": jld_broker.settings.Settings}),
     Component("dev/embedded", {"The stack of processes that `make up` starts.": jld_embedded.settings.Settings}),
     Component("dev/compose", {"The stack of containers that `make up` starts.": jld_compose.settings.Settings}),
-    Component("k8s", {"What `make k8s-…` is told, in a site's `site.env` or the environment.": jld_k8s.settings.Settings}),
+    Component("k8s", {"The tool of clusters; in a site's `site.env` or the environment.": jld_k8s.settings.Settings}),
 )
 
 
