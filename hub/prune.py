@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program of the image's build, no package
-"""Leave of the Kubernetes client what KubeSpawner uses: one API group of 60, and the models that it can meet.
+"""Leave of the Kubernetes client what KubeSpawner uses: one API group of 60, and the models that it names.
 
 The client is generated from the whole of Kubernetes' API: 46 MB of modules, all of which its packages import at once.
 Run it with the interpreter whose packages are to be pruned, when the image is built.
@@ -12,9 +12,6 @@ from pathlib import Path
 
 APIS = {"core_v1_api"}
 """Of the client's API groups: pods, events and secrets are in it."""
-
-ANSWERS = {"V1PodList", "CoreV1EventList", "V1Secret", "V1Status"}
-"""Models of answers, which no source names; what these hold is found from them."""
 
 IMPORT = re.compile(r"^from kubernetes_asyncio\.client\.(api|models)\.(\w+) import (\w+)$", re.MULTILINE)
 
@@ -36,7 +33,7 @@ def main() -> None:
     """Remove the other modules, and from the packages the lines that import them."""
     client = package("kubernetes_asyncio") / "client"
     models = {model: module for _, module, model in IMPORT.findall((client / "models" / "__init__.py").read_text())}
-    wanted = ANSWERS.union(*(names(file.read_text()) for file in package("kubespawner").glob("*.py")))
+    wanted = set().union(*(names(file.read_text()) for file in package("kubespawner").glob("*.py")))
     reached: set[str] = set()
     while more := (wanted & models.keys()) - reached:
         reached |= more

@@ -17,14 +17,18 @@ from kubespawner.slugs import is_valid_label, safe_slug
 from traitlets import Dict
 
 from .manifest import CONTAINER, SELECTOR, Place, manifest, secret
+from .podstatus import ended, obstacle, terminated
 from .reflector import Events, Lasting, Pods
 from .spawner import POLL_SECONDS, LabError, MemberSpawner, last_message
 
 REQUEST_SECONDS = 15
 """What an answer of the API server may take; it gives admission webhooks ten."""
 
-UNSCHEDULABLE_SECONDS = 10
-"""How long a pod may find no node: labs that are just ending make room."""
+STOP_SECONDS = 300
+"""What a stop may take, an outage of the API server included."""
+
+GONE_SECONDS = 0.25
+"""How often a stop looks whether the pod has gone; a lab takes one to two seconds."""
 
 LAST_LINES = 20
 """Lines of a dead lab's log among which its last words are."""
@@ -32,14 +36,12 @@ LAST_LINES = 20
 MOST_WORDS = 400
 """Signs of the cluster's own words that members are shown."""
 
-UNPULLED = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
-UNMADE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
-"""Why a container waits that will hardly come to run (pkg/kubelet/images/types.go, kuberuntime_container.go)."""
-
 TROUBLE = (ApiException, ClientError, OSError, TimeoutError)
 """What a call of the API raises."""
 
 AWAY = "Labs cannot be {} right now: the cluster does not answer. Please try again, or tell your operator."
+
+REMOVED = "Your lab was removed while it started."
 
 
 @cache
@@ -79,7 +81,6 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         self.namespace = self.settings.hub_labs_namespace
         self.pod_name_template = "lab-{username}"
         self.pod_name = self._expand_user_properties(self.pod_name_template)
-        self.k8s_api_request_timeout = REQUEST_SECONDS
         # As long as when a node is drained; KubeSpawner would give labs one second to end.
         self.delete_grace_period = self.template["spec"].get("terminationGracePeriodSeconds", 30)
 
@@ -95,11 +96,29 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - its signature
         """Stop the pod, and return once it has gone.
 
+        An API server that is away is waited for: JupyterHub forgets a lab whose stop fails, and nobody would end it.
+
         Raises:
             LabError: It cannot be stopped; the message says why.
         """
+        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
+        grace, asked = 0 if now else self.delete_grace_period, False
         with self._clusters_words("stopped"):
-            await super().stop(now)
+            while True:
+                try:
+                    if not asked:
+                        await self._delete(self.api.delete_namespaced_pod, grace_period_seconds=grace)
+                        asked = True
+                    if await self._ask() is None:
+                        return
+                    self._say(None)
+                except TROUBLE as error:
+                    if not _is_away(error) or asyncio.get_running_loop().time() > deadline:
+                        raise
+                    self._say(error)
+                if asyncio.get_running_loop().time() > deadline:
+                    raise LabError("Your lab does not end. Please tell your operator.", reason="cluster", status=503)
+                await asyncio.sleep(GONE_SECONDS)
 
     @contextmanager
     def _clusters_words(self, done: str) -> Iterator[None]:
@@ -111,11 +130,11 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         try:
             yield
         except ApiException as error:
-            words = self._short(_message(error))
+            words = self._short(str(error.reason))
             self.log.error("The lab of %s could not be %s: %s", self.user.name, done, words)  # noqa: TRY400
             raise LabError(f"Your lab could not be {done}: {words}", reason="cluster") from error
         except (ClientError, OSError, TimeoutError) as error:
-            self.log.error("The API server does not answer: %s", error)  # noqa: TRY400 - the cause is in it
+            self.log.error("The API server does not answer: %r", error)  # noqa: TRY400 - the cause is in it
             raise LabError(AWAY.format(done), reason="cluster", status=503) from error
 
     def _short(self, words: str) -> str:
@@ -133,12 +152,15 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         begun = asyncio.get_running_loop().time()
         seen = False
         try:
-            while not (await asyncio.wait({runs, listens}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED))[
-                0
-            ]:
-                pod = self._reflected()
-                await self._check(pod, seen=seen, seconds=asyncio.get_running_loop().time() - begun)
-                seen = pod is not None
+            while True:
+                done, _ = await asyncio.wait({runs, listens}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    break
+                if pod := self._reflected():
+                    seen = True
+                    await self._check(pod, asyncio.get_running_loop().time() - begun)
+                elif seen:
+                    raise LabError(REMOVED, reason="lab")
             if not listens.done():
                 await runs
         finally:
@@ -151,13 +173,11 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         """Put the token in the lab's secret, in place of what may be left of an earlier start."""
         body = secret(self._place(), self.api_token)
         try:
-            await self.api.create_namespaced_secret(self.namespace, body, _request_timeout=REQUEST_SECONDS)
+            await self._call(self.api.create_namespaced_secret, self.namespace, body)
         except ApiException as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
-            await self.api.replace_namespaced_secret(
-                self.pod_name, self.namespace, body, _request_timeout=REQUEST_SECONDS
-            )
+            await self._call(self.api.replace_namespaced_secret, self.pod_name, self.namespace, body)
 
     def _place(self) -> Place:
         member = safe_slug(self.user.name, is_valid=is_valid_label)
@@ -168,57 +188,37 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         assert self.lab is not None, "start describes the lab first"  # noqa: S101 - for the type checker
         return manifest(self.lab, self.template, self._place(), self.get_env(), self.api_token)
 
-    async def _make_create_pod_request(self, pod: dict[str, Any], request_timeout: int) -> bool:
+    async def _make_create_pod_request(self, pod: dict[str, Any], request_timeout: int) -> bool:  # noqa: ARG002 - its signature
         """Make the pod, or stop the one that an earlier hub left; KubeSpawner asks until it is made.
 
         Its own would write a pod that is refused into the log, with all variables.
         """
         try:
-            made = await self.api.create_namespaced_pod(
-                self.namespace, pod, field_validation="Strict", _request_timeout=request_timeout
-            )
+            made = await self._call(self.api.create_namespaced_pod, self.namespace, pod, field_validation="Strict")
         except ApiException as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
             await self.stop(now=True)
             return False
-        self.pod_id = made.metadata.uid
+        self.pod_id = json.loads(made)["metadata"]["uid"]
         return True
 
-    async def _check(self, pod: dict[str, Any] | None, *, seen: bool, seconds: float) -> None:
+    async def _check(self, pod: dict[str, Any], seconds: float) -> None:
         """Check that a pod that is starting may still come to run.
 
         Args:
             pod: What is known of it.
-            seen: Whether it was there when last looked at.
             seconds: How long ago the start began.
 
         Raises:
             LabError: It will not; the message says why.
         """
-        if pod is None:
-            if seen:
-                raise LabError("Your lab was removed while it started.", reason="lab")
-            return
-        if _ended(pod):
+        if ended(pod):
             raise LabError(f"Your lab ended while it started. {await self.last_words()}".strip(), reason="lab")
-        for container in pod["status"].get("containerStatuses", []):
-            waiting = container["state"].get("waiting", {})
-            words = self._short(waiting.get("message", ""))
-            if waiting.get("reason") in UNPULLED:
-                image = container["image"]
-                self.log.error("The image %s cannot be pulled: %s", image, words)
-                raise LabError(
-                    f"The image {image} cannot be had right now. Please pick another, or tell your operator.",
-                    reason="image",
-                    status=503,
-                )
-            if waiting.get("reason") in UNMADE:
-                raise LabError(f"Your lab could not be started: {words}", reason="cluster")
-        for condition in pod["status"].get("conditions", []):
-            if condition.get("reason") == "Unschedulable" and seconds > UNSCHEDULABLE_SECONDS:
-                words = self._short(condition.get("message", ""))
-                raise LabError(f"There is no room for your lab right now: {words}", reason="room", status=503)
+        if found := obstacle(pod, seconds):
+            words = self._short(found.words)
+            self.log.error("The lab of %s cannot start: %s", self.user.name, words)
+            raise LabError(f"{found.sentence} {words}", reason=found.reason, status=found.status)
 
     async def _address(self) -> tuple[str, int]:
         """Return the pod's address, from the API server itself where the watch lags behind the announcement."""
@@ -226,7 +226,7 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         while not (pod and pod["status"].get("podIP")):
             pod = await self._ask()
             if pod is None:
-                raise LabError("Your lab was removed while it started.", reason="lab")
+                raise LabError(REMOVED, reason="lab")
             if not pod["status"].get("podIP"):
                 await asyncio.sleep(POLL_SECONDS)
         self.pod_id = pod["metadata"]["uid"]
@@ -248,16 +248,27 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         Raises:
             ApiException: The server has trouble; or another error of TROUBLE.
         """
-        answer = await self.api.read_namespaced_pod(
-            self.pod_name, self.namespace, _preload_content=False, _request_timeout=REQUEST_SECONDS
-        )
-        text = await answer.text()
-        if answer.status == HTTPStatus.NOT_FOUND:
+        try:
+            pod: dict[str, Any] = json.loads(
+                await self._call(self.api.read_namespaced_pod, self.pod_name, self.namespace)
+            )
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
             return None
-        if not answer.ok:
-            raise ApiException(status=answer.status, reason=text)
-        pod: dict[str, Any] = json.loads(text)
         return pod
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> bytes:
+        """Return what the API server answers, as it is: the client's objects are slow to make, and break logs.
+
+        Raises:
+            ApiException: It refuses; the reason is its message.
+        """
+        answer = await method(*arguments, _preload_content=False, _request_timeout=REQUEST_SECONDS, **options)
+        body: bytes = await answer.read()
+        if not answer.ok:
+            raise ApiException(status=answer.status, reason=_message(body) or answer.reason)
+        return body
 
     async def _start_watching_pods(self, replace: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - its signature
         """Follow the labs' pods, if this is not done yet; it lasts, so that it need never be replaced."""
@@ -298,7 +309,7 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
             return 0
         await self._start_watching_pods()
         pod = self._reflected()
-        if pod is None or _ended(pod):
+        if pod is None or ended(pod):
             try:
                 pod = await self._ask()
             except TROUBLE as error:
@@ -307,17 +318,17 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
             self._say(None)
         if pod is None or pod["metadata"]["uid"] != self.pod_id:
             return 0
-        if not _ended(pod):
+        if not ended(pod):
             return None
-        if _terminated(pod).get("reason") == "OOMKilled":
+        if terminated(pod).get("reason") == "OOMKilled":
             self.log.warning("The lab of %s was ended for want of memory", self.user.name)
-        return int(_terminated(pod).get("exitCode", 1))
+        return int(terminated(pod).get("exitCode", 1))
 
     def _say(self, error: Exception | None) -> None:
         """Say once that the API server has trouble, and once that it answers again."""
         cls = type(self)
         if error and not cls._away:
-            self.log.error("The API server has trouble; labs count as running: %s", error)
+            self.log.error("The API server has trouble; labs count as running: %r", error)
         elif not error and cls._away:
             self.log.warning("The API server answers again")
         cls._away = error is not None
@@ -328,19 +339,19 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
             pod = await self._ask()
             if pod is None:
                 return ""
-            terminated = _terminated(pod)
-            if terminated.get("reason") == "OOMKilled" and self.lab:
+            end = terminated(pod)
+            if end.get("reason") == "OOMKilled" and self.lab:
                 return f"It was ended for want of memory: it may use {self.lab.mem_limit / 2**20:.0f} MiB."
-            if words := terminated.get("message") or pod["status"].get("message"):
+            if words := end.get("message") or pod["status"].get("message"):
                 return self._short(words)
-            log: str = await self.api.read_namespaced_pod_log(
+            log = await self._call(
+                self.api.read_namespaced_pod_log,
                 self.pod_name,
                 self.namespace,
                 container=CONTAINER,
                 tail_lines=LAST_LINES,
-                _request_timeout=REQUEST_SECONDS,
             )
-            return last_message(log.encode())
+            return self._short(last_message(log))
         return ""
 
     async def run_post_stop_hook(self) -> None:
@@ -355,30 +366,21 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
         except TROUBLE as error:
             self.log.error("Could not clear up after the lab of %s: %s", self.user.name, error)  # noqa: TRY400
 
-    async def _delete(self, delete: Callable[..., Awaitable[Any]]) -> None:
+    async def _delete(self, delete: Callable[..., Awaitable[Any]], **how: Any) -> None:
         try:
-            await delete(self.pod_name, self.namespace, _request_timeout=REQUEST_SECONDS)
+            await self._call(delete, self.pod_name, self.namespace, **how)
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
 
-def _terminated(pod: dict[str, Any]) -> dict[str, Any]:
-    """Return how a lab's container ended; nothing where it has not, or where there never was one."""
-    for container in pod["status"].get("containerStatuses", []):
-        if container["name"] == CONTAINER:
-            terminated: dict[str, Any] = container["state"].get("terminated", {})
-            return terminated
-    return {}
+def _is_away(error: Exception) -> bool:
+    """Tell whether an API server may answer another time."""
+    return not isinstance(error, ApiException) or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _ended(pod: dict[str, Any]) -> bool:
-    """Tell whether a lab has ended: its container, whatever others do, or the pod, which may have been evicted."""
-    return pod["status"].get("phase") in ("Succeeded", "Failed") or bool(_terminated(pod))
-
-
-def _message(error: ApiException) -> str:
-    """Return the API server's words for an error."""
+def _message(body: bytes) -> str:
+    """Return the API server's words for an error, of a Status object."""
     with suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(error.body or b"")["message"])
-    return f"{error.status} {error.reason}"
+        return str(json.loads(body)["message"])
+    return ""
