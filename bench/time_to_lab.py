@@ -1,173 +1,131 @@
 """Click to usable lab: ours beside stock JupyterHub and JupyterLab, interleaved, on the same machine.
 
-A lab is usable when its page answers 200. Each time is split by watching from outside, in the same way for both:
-until the server's process exists (hub), until its port accepts connections (server), until the page is there (page).
+A lab is usable when its page answers 200. Each time is split by watching from outside, in the same way for both: until
+the pod is there (hub), until the server's process exists (node; without pods that is hub), until its port accepts
+connections (server), until the page is there (page).
+
+Exit status 1 when the ratio of the medians is above the target's bound.
 """
 
 import argparse
 import json
 import os
 import platform
-import socket
+import signal
 import statistics
-import threading
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import ours
 import stock
-from member import Member, follow_start
-from stack import EmbeddedStack
+import stock_cluster
+from member import follow_start
+from ours import Ours
+from stock import Stock
+from watch import LabWatch
+
+BOUNDS = {"embedded": 0.45, "cluster": 0.6}
+"""What our median may be at the most, as a part of stock's; on a cluster both wait for the pod."""
+
+Start = dict[str, float]
+"""One start, in seconds: `usable` from the click on, and its parts one after another."""
+
+PARTS = {"embedded": ("hub", "server", "page"), "cluster": ("hub", "node", "server", "page")}
 
 
-@dataclass(frozen=True)
-class Start:
-    """One start, in seconds since the click.
-
-    Attributes:
-        usable: Until the lab page answered 200.
-        hub: Until the server's process existed.
-        server: From there until it listened.
-        page: From there until the page was there.
-    """
-
-    usable: float
-    hub: float
-    server: float
-    page: float
+@contextmanager
+def embedded(_: argparse.Namespace) -> Iterator[tuple[Ours, Stock]]:
+    """Run both as processes."""
+    with ours.embedded() as mine, stock.embedded() as theirs:
+        yield mine, theirs
 
 
-class Watch(threading.Thread):
-    """Finds the server of a member by its environment, and the moment its port accepts.
-
-    Args:
-        login: The member.
-        ignore: Processes that were there before.
-    """
-
-    def __init__(self, login: str, ignore: set[str]) -> None:
-        super().__init__(daemon=True)
-        self.mark = f"JUPYTERHUB_USER={login}".encode()
-        self.ignore = ignore
-        self.born = self.listens = 0.0
-        self.stopped = threading.Event()
-
-    def run(self) -> None:
-        """Look every 5 ms; the two moments are on time.monotonic's clock."""
-        address = None
-        while not self.listens and not self.stopped.wait(0.005):
-            if address is None:
-                address = self._find()
-                continue
-            with suppress(OSError):
-                socket.create_connection(address, timeout=1).close()
-                self.listens = time.monotonic()
-
-    def _find(self) -> tuple[str, int] | None:
-        for name in _processes() - self.ignore:
-            with suppress(OSError):
-                variables = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
-                if self.mark in variables:
-                    url = next(v for v in variables if v.startswith(b"JUPYTERHUB_SERVICE_URL=")).decode()
-                    self.born = time.monotonic()
-                    place = urlsplit(url.partition("=")[2])
-                    return place.hostname or "", place.port or 0
-        return None
+@contextmanager
+def cluster(arguments: argparse.Namespace) -> Iterator[tuple[Ours, Stock]]:
+    """Run both on a cluster, with the same resources for labs."""
+    stock_cluster.build(arguments.load)
+    with ours.cluster() as mine:
+        follow_start(mine.web, mine.click())
+        resources = ours.resources()
+        mine.stop_lab()
+        host = httpx.URL(mine.stack.url).host
+        with stock_cluster.cluster(host, ours.hub_image(), resources) as theirs:
+            yield mine, theirs
 
 
-def _processes() -> set[str]:
-    return {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - called every 5 ms
+TARGETS = {"embedded": embedded, "cluster": cluster}
 
 
-class Ours:
-    """Our embedded stack with alice signed in."""
-
-    login = "alice"
-
-    def __init__(self) -> None:
-        self.stack = EmbeddedStack()
-        self.stack.up()
-        self.member = Member(self.stack, self.login)
-        self.member.sign_in()
-        self.web = self.member.web
-
-    def click(self) -> httpx.Response:
-        """Press Start on the image menu, which is open already."""
-        return self.member.start_lab(menu=self.menu)
-
-    def open_menu(self) -> None:
-        """Open the menu."""
-        self.menu = self.web.get(f"{self.stack.url}/hub/spawn")
-
-    def stop_lab(self) -> None:
-        """Stop the lab and wait until it has ended."""
-        self.member.stop_lab()
-
-    def close(self) -> None:
-        """End the stack."""
-        self.stack.down()
-
-
-def measure(login: str, web: httpx.Client, click: Callable[[], httpx.Response]) -> Start:
-    """Start a lab once and time it."""
-    watch = Watch(login, _processes())
+def measure(site: Ours | Stock) -> Start:
+    """Start a lab once, time it, and stop it."""
+    watch = LabWatch(site.login)
     watch.start()
     clicked = time.monotonic()
-    page = follow_start(web, click())
+    page = follow_start(site.web, site.click())
     usable = time.monotonic()
     watch.stopped.set()
     watch.join()
+    site.stop_lab()
     assert page.status_code == httpx.codes.OK, page.text
-    assert watch.listens, "the server was not seen to listen"
-    assert urlsplit(str(page.url)).path.startswith(f"/user/{login}/lab"), page.url
-    return Start(usable - clicked, watch.born - clicked, watch.listens - watch.born, usable - watch.listens)
+    assert urlsplit(str(page.url)).path.startswith(f"/user/{site.login}/lab"), page.url
+    assert watch.listens, "the server was not seen to listen: it must run on this machine"
+    moments = {"hub": watch.born, "server": watch.listens, "page": usable}
+    if site.pods:
+        made = max(site.pods.made.values())
+        assert made > clicked, "the pod was not seen"
+        moments = {"hub": made, "node": watch.born, "server": watch.listens, "page": usable}
+    start, before = {"usable": usable - clicked}, clicked
+    for part, moment in moments.items():
+        start[part], before = moment - before, moment
+    return start
 
 
-def summary(name: str, starts: list[Start]) -> str:
-    """Return a line of the table: medians, and the worst of the whole."""
-    median = {key: statistics.median(asdict(start)[key] for start in starts) for key in asdict(starts[0])}
-    whole = [start.usable for start in starts]
-    return (
-        f"{name:<8} {len(starts):>6} {median['usable']:>8.2f} {min(whole):>8.2f} {max(whole):>8.2f}"
-        f" {median['hub']:>8.2f} {median['server']:>8.2f} {median['page']:>8.2f}"
-    )
+def table(figures: dict[str, list[Start]], parts: tuple[str, ...]) -> str:
+    """Return a line for each side: medians, and the best and the worst of the whole."""
+    lines = [["", "starts", "median", "best", "worst", *parts]]
+    for name, starts in figures.items():
+        whole = [start["usable"] for start in starts]
+        medians = [statistics.median(start[part] for start in starts) for part in parts]
+        shown = [statistics.median(whole), min(whole), max(whole), *medians]
+        lines.append([name, str(len(starts)), *(f"{seconds:.2f}" for seconds in shown)])
+    return "\n".join(f"{line[0]:<8}" + "".join(f"{cell:>8}" for cell in line[1:]) for line in lines)
 
 
-def main() -> None:
+def main() -> int:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", choices=TARGETS, default="embedded", help="what both run on (default embedded)")
     parser.add_argument("--starts", type=int, default=10, help="counted starts of each (default 10)")
+    parser.add_argument("--load", default="", help="command that brings an image of Docker's to the cluster's nodes")
     parser.add_argument("--json", type=Path, help="file for every single figure")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was made is removed
 
-    stock.install()
+    load = os.getloadavg()[0]
     figures: dict[str, list[Start]] = {"ours": [], "stock": []}
-    with closing(Ours()) as ours, closing(stock.StockHub()) as peer:
+    with TARGETS[arguments.target](arguments) as (mine, theirs):
         for number in range(arguments.starts + 1):
-            ours.open_menu()
-            one = measure(ours.login, ours.web, ours.click)
-            ours.stop_lab()
-            other = measure(peer.login, peer.web, peer.click)
-            peer.stop_lab()
+            one, other = measure(mine), measure(theirs)
             if number:  # the first of each warms the file cache
                 figures["ours"].append(one)
                 figures["stock"].append(other)
-                print(f"{number}: ours {one.usable:.2f} s, stock {other.usable:.2f} s", flush=True)
+                print(f"{number}: ours {one['usable']:.2f} s, stock {other['usable']:.2f} s", flush=True)
 
-    print(f"\nclick to usable lab, seconds; {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    print(f"{'':<8} {'starts':>6} {'median':>8} {'best':>8} {'worst':>8} {'hub':>8} {'server':>8} {'page':>8}")
-    for name, starts in figures.items():
-        print(summary(name, starts))
-    mine, theirs = ([start.usable for start in figures[name]] for name in ("ours", "stock"))
-    print(f"ratio of medians {statistics.median(mine) / statistics.median(theirs):.2f}", end=", ")
-    print(f"of the worst {max(mine) / max(theirs):.2f}")
+    machine = f"{os.cpu_count()} CPUs, load before {load:.1f}, Python {platform.python_version()}"
+    print(f"\nclick to usable lab ({arguments.target}), seconds; {machine}")
+    print(table(figures, PARTS[arguments.target]))
+    own, others = ([start["usable"] for start in figures[name]] for name in ("ours", "stock"))
+    ratio, bound = statistics.median(own) / statistics.median(others), BOUNDS[arguments.target]
+    print(f"ratio of medians {ratio:.2f} (at most {bound}), of the worst {max(own) / max(others):.2f}")
     if arguments.json:
-        arguments.json.write_text(json.dumps({k: [asdict(s) for s in v] for k, v in figures.items()}, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1))
+    return int(ratio > bound)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
