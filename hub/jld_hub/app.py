@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from jupyterhub.app import JupyterHub
 from tornado.httpserver import HTTPServer
@@ -61,6 +60,9 @@ def configure(settings: Settings) -> Config:
 
     Args:
         settings: The hub's settings.
+
+    Raises:
+        SystemExit: The template or the cluster that they name cannot serve; after a line that says so, with EX_CONFIG.
     """
     c = Config()
     hub = c.JupyterHub
@@ -89,20 +91,7 @@ def configure(settings: Settings) -> Config:
     }
 
     _sign_in(c, settings)
-    # An adapter's libraries are imported only where it is used.
-    if settings.hub_spawner == "docker":
-        from . import container  # noqa: PLC0415 - as above
-
-        hub.spawner_class, c.MemberAuthenticator.is_taken = container.ContainerSpawner, is_component
-    elif settings.hub_spawner == "kubernetes":
-        from . import pod  # noqa: PLC0415 - as above
-
-        hub.spawner_class, c.MemberAuthenticator.is_taken = pod.PodSpawner, is_component
-        c.PodSpawner.template = template(settings)
-    else:
-        from . import local  # noqa: PLC0415 - as above
-
-        hub.spawner_class, c.MemberAuthenticator.is_taken = local.LocalSpawner, local.is_taken
+    _start_labs(c, settings)
     spawner = c.Spawner
     c.MemberSpawner.settings = settings
     spawner.start_timeout = START_SECONDS
@@ -120,16 +109,27 @@ def configure(settings: Settings) -> Config:
     return c
 
 
-def template(settings: Settings) -> dict[str, Any]:
-    """Read the labs' pod template.
+def _start_labs(c: Config, settings: Settings) -> None:
+    """Start labs as HUB_SPAWNER says; an adapter's libraries are imported only where it is used."""
+    if settings.hub_spawner == "docker":
+        from . import container  # noqa: PLC0415 - as above
 
-    Raises:
-        SystemExit: It cannot serve, after a line that says why, with EX_CONFIG.
-    """
-    try:
-        return read_template(settings.hub_pod_template)
-    except TemplateError as error:
-        stop("HUB_POD_TEMPLATE", str(settings.hub_pod_template), str(error))
+        c.JupyterHub.spawner_class, c.MemberAuthenticator.is_taken = container.ContainerSpawner, is_component
+    elif settings.hub_spawner == "kubernetes":
+        from . import pod  # noqa: PLC0415 - as above
+
+        c.JupyterHub.spawner_class, c.MemberAuthenticator.is_taken = pod.PodSpawner, is_component
+        try:
+            c.PodSpawner.template = read_template(settings.hub_pod_template)
+            pod.connect()
+        except TemplateError as error:
+            stop("HUB_POD_TEMPLATE", str(settings.hub_pod_template), str(error))
+        except pod.ConfigException as error:
+            stop("HUB_SPAWNER", "kubernetes", f"in a pod with a service account's token, or with a kubeconfig: {error}")
+    else:
+        from . import local  # noqa: PLC0415 - as above
+
+        c.JupyterHub.spawner_class, c.MemberAuthenticator.is_taken = local.LocalSpawner, local.is_taken
 
 
 def _sign_in(c: Config, settings: Settings) -> None:

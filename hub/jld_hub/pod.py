@@ -4,13 +4,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from aiohttp import ClientError
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.client.rest import ApiException
+from kubernetes_asyncio.config import ConfigException
 from kubespawner import KubeSpawner
 from kubespawner.clients import load_config
 from kubespawner.slugs import is_valid_label, safe_slug
@@ -20,6 +20,8 @@ from .manifest import CONTAINER, SELECTOR, Place, manifest, secret
 from .podstatus import ended, obstacle, terminated
 from .reflector import Events, Lasting, Pods
 from .spawner import POLL_SECONDS, LabError, MemberSpawner, last_message
+
+__all__ = ["ConfigException", "PodSpawner", "connect"]
 
 REQUEST_SECONDS = 15
 """What an answer of the API server may take; it gives admission webhooks ten."""
@@ -44,19 +46,17 @@ AWAY = "Labs cannot be {} right now: the cluster does not answer. Please try aga
 REMOVED = "Your lab was removed while it started."
 
 
-@cache
-def trust(host: str, authority: str, verify: bool | None) -> None:  # noqa: FBT001 - as KubeSpawner has it
-    """Take the API server's certificate as kubectl does: an authority need not say what it may be used for.
+def connect() -> None:
+    """Read where the API server is and who the hub is there: its service account, or else a kubeconfig.
 
-    Python 3.13 wants that (ssl.VERIFY_X509_STRICT), which many clusters' authorities are too old for; their names and
-    signatures are checked all the same.
+    The server's certificate is taken as kubectl does: an authority need not say what it may be used for. Python 3.13
+    wants that (ssl.VERIFY_X509_STRICT), which many clusters' authorities are too old for; their names and signatures
+    are checked all the same.
 
-    Args:
-        host: KubeSpawner's k8s_api_host.
-        authority: Its k8s_api_ssl_ca_cert.
-        verify: Its k8s_api_verify_ssl.
+    Raises:
+        ConfigException: There is neither.
     """
-    load_config(host=host, ssl_ca_cert=authority, verify_ssl=verify)
+    load_config(host="", ssl_ca_cert="", verify_ssl=None)  # as KubeSpawner does: it is done once for these arguments
     configuration = Configuration.get_default_copy()
     configuration.disable_strict_ssl_verification = True
     Configuration.set_default(configuration)
@@ -74,8 +74,6 @@ class PodSpawner(MemberSpawner, KubeSpawner):  # type: ignore[misc]
     _away: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
-        # KubeSpawner makes its client when it is made itself.
-        trust(self.k8s_api_host, self.k8s_api_ssl_ca_cert, self.k8s_api_verify_ssl)
         super().__init__(**kwargs)
         self.pod_id = ""
         self.namespace = self.settings.hub_labs_namespace

@@ -1,5 +1,10 @@
 """What a lab in a container is described with, where no engine is needed."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from jld_hub.app import configure
 from jld_hub.authenticator import MemberAuthenticator
@@ -8,6 +13,7 @@ from jld_hub.identity import Organization, identify, is_component
 from jld_hub.lab import Lab, describe
 from jld_hub.settings import load
 
+TEMPLATE = Path(__file__).parents[2] / "lab/kubernetes/pod.yaml"
 ALICE = identify("alice", 4242424, [Organization("lsst-sqre", 1508001), Organization("friends", 9001)], ["lsst-sqre"])
 
 
@@ -65,8 +71,29 @@ def test_the_hubs_own_way_to_github(environment: pytest.MonkeyPatch) -> None:
     assert authenticator.github_api == "http://github:8082/api/v3"
 
 
-@pytest.mark.parametrize(("name", "adapter"), [("local", "LocalSpawner"), ("docker", "ContainerSpawner")])
+@pytest.mark.parametrize(
+    ("name", "adapter"),
+    [("local", "LocalSpawner"), ("docker", "ContainerSpawner"), ("kubernetes", "PodSpawner")],
+)
 def test_adapter(environment: pytest.MonkeyPatch, name: str, adapter: str) -> None:
     """HUB_SPAWNER says which adapter starts labs."""
     environment.setenv("HUB_SPAWNER", name)
+    environment.setenv("HUB_POD_TEMPLATE", str(TEMPLATE))
+    environment.setattr("jld_hub.pod.connect", lambda: None)
     assert configure(load()).JupyterHub.spawner_class.__name__ == adapter
+
+
+@pytest.mark.parametrize(("name", "brings"), [("docker", False), ("kubernetes", True)])
+def test_libraries_of_other_adapters(name: str, brings: bool) -> None:
+    """A hub without a cluster does not wait for the cluster's client to be imported."""
+    script = "import sys; from jld_hub.app import configure; from jld_hub.settings import load; load_it()"
+    script = script.replace(
+        "load_it()", "\ntry: configure(load())\nfinally: print('kubernetes_asyncio' in sys.modules)"
+    )
+    nowhere = {"HUB_SPAWNER": name, "HUB_POD_TEMPLATE": str(TEMPLATE), "KUBECONFIG": "/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | nowhere, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"{brings}\n"
+    assert done.returncode == (78 if brings else 0)
+    assert "HUB_SPAWNER=kubernetes: in a pod with a service account's token" in done.stderr or not brings

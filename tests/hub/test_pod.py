@@ -182,7 +182,6 @@ async def server(environment: pytest.MonkeyPatch) -> AsyncIterator[ApiServer]:
     await made.up()
     Configuration.set_default(Configuration(host=f"http://127.0.0.1:{made.port}"))
     environment.setattr(kubespawner.spawner, "load_config", lambda **_: None)
-    environment.setattr(pod_module, "trust", lambda *_: None)
     environment.setattr(reflector, "RETRY_SECONDS", 0.02)
     environment.setattr(pod_module, "GONE_SECONDS", 0.02)
     environment.setattr(spawner, "SILENT_SECONDS", 60.0)
