@@ -105,7 +105,7 @@ def registry_names(site: Site, base: Sequence[Object]) -> dict[str, str]:
     names = menu_as_set(site, base)
     if not any(name in site.digests for name in names):
         return {}
-    found = {"LAB_CONTAINER_NAMES": ",".join(site.digests.get(name, name) for name in names)}
+    found = {"LAB_CONTAINER_NAMES": ",".join(menu(site, base))}
     hub = config_maps(base)[PROGRAMS["hub"]].get("data") or {}
     if not (site.user.get("LAB_CONTAINER_DESCS") or hub.get("LAB_CONTAINER_DESCS")):
         # Members are shown names, no digests.
@@ -126,9 +126,7 @@ def readers() -> dict[Key, set[str]]:
 
 def menu(site: Site, base: Sequence[Object]) -> list[str]:
     """List the images of labs, as they are pulled."""
-    return [
-        image for image in settings_of(site, base).get("LAB_CONTAINER_NAMES", "").split(",") if image
-    ] or menu_as_set(site, base)
+    return [site.digests.get(name, name) for name in menu_as_set(site, base)]
 
 
 def menu_as_set(site: Site, base: Sequence[Object]) -> list[str]:

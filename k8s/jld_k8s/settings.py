@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from jld_embedded.errors import BadSettingError
 from jld_embedded.settings import CHECKOUT
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -90,11 +90,16 @@ def written(file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BadSettingError(file.name, str(file), f"a text in UTF-8 (see byte {error.start})") from error
-    found = dotenv_values(stream=StringIO(text), interpolate=False)
-    for name, value in found.items():
-        if value is None:
-            raise BadSettingError(file.name, name, "lines of the form NAME=value")
-    return {name: value or "" for name, value in found.items()}
+    found = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key and binding.value is None):
+            line = f"line {binding.original.line}"
+            raise BadSettingError(
+                file.name, line, f"NAME=value, or # and a remark, not {binding.original.string.strip()}"
+            )
+        if binding.key:
+            found[binding.key] = binding.value or ""
+    return found
 
 
 def kubectl_environment(**more: str) -> dict[str, str]:
