@@ -34,7 +34,7 @@ class Ours:
 
     def click(self) -> httpx.Response:
         """Start the lab by a link, which a site with a menu of images has as well as one without."""
-        return self.web.get(f"{self.stack.url}/hub/spawn", params={"image": IMAGE})
+        return self.web.get(f"{self.stack.url}/hub/spawn", params={"opt-image": IMAGE})
 
     def stop_lab(self) -> None:
         """Stop the lab and wait until it has ended."""

@@ -34,7 +34,7 @@ def cluster(host: str, proxy: str, resources: Mapping[str, Any]) -> Iterator[Sto
     remove()
     try:
         kubectl("create", "namespace", NAMESPACE)
-        deploy(proxy, resources)
+        deploy(manifests(proxy, resources))
         (port,) = get("service", "site", f"--namespace={NAMESPACE}")["spec"]["ports"]
         with closing(PodWatch(NAMESPACE, f"jupyter-{LOGIN}")) as pods:
             yield Stock(f"http://{host}:{port['nodePort']}", pods)
@@ -42,17 +42,14 @@ def cluster(host: str, proxy: str, resources: Mapping[str, Any]) -> Iterator[Sto
         remove()
 
 
-def deploy(proxy: str, resources: Mapping[str, Any]) -> None:
-    """Make its objects, and wait until its pods are ready.
+def manifests(proxy: str, resources: Mapping[str, Any]) -> str:
+    """Return its objects in YAML.
 
     Args:
         proxy: As above.
         resources: As above.
-
-    Raises:
-        CommandError: They do not come to be; the text has the pods and their events.
     """
-    objects = Template((FOLDER / "stock.yaml").read_text()).substitute(
+    return Template((FOLDER / "stock.yaml").read_text()).substitute(
         namespace=NAMESPACE,
         image=IMAGE,
         proxy=proxy,
@@ -60,6 +57,17 @@ def deploy(proxy: str, resources: Mapping[str, Any]) -> None:
         limits=json.dumps(resources["limits"]),
         requests=json.dumps(resources["requests"]),
     )
+
+
+def deploy(objects: str) -> None:
+    """Make objects, and wait until their pods are ready.
+
+    Args:
+        objects: In YAML.
+
+    Raises:
+        CommandError: They do not come to be; the text has the pods and their events.
+    """
     where = f"--namespace={NAMESPACE}"
     kubectl("apply", where, "--filename=-", text=objects)
     try:

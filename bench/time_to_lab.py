@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import sys
@@ -104,7 +105,10 @@ def main() -> int:
     parser.add_argument("--load", default="", help="command that brings an image of Docker's to the cluster's nodes")
     parser.add_argument("--json", type=Path, help="file for every single figure")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was made is removed
+    if arguments.target == "cluster" and not shutil.which("kubectl"):
+        parser.error("--target=cluster: there is no kubectl on PATH")
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, lambda number, _: sys.exit(128 + number))  # what was made is removed on the way out
 
     load = os.getloadavg()[0]
     figures: dict[str, list[Start]] = {"ours": [], "stock": []}
