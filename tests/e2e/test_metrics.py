@@ -4,7 +4,7 @@ import re
 
 import httpx
 import pytest
-from cluster import ClusterStack
+from cluster import ClusterStack, is_ready
 from containers import ComposeStack
 from member import Visit
 from monitoring import Figures, expressions, targets
@@ -44,7 +44,7 @@ def places(stack: Stack) -> dict[str, list[str]]:
         case ClusterStack():
             return {
                 f"{target.labels['component']} {target.address}": [f"http://{target.address}/metrics"]
-                for target in targets(stack.pods())
+                for target in targets(pod for pod in stack.pods() if is_ready(pod))
             }
     raise AssertionError(f"{type(stack).__name__}: where are its metrics?")
 

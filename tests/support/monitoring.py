@@ -192,9 +192,10 @@ def targets(pods: Iterable[dict[str, Any]]) -> list[Target]:
     https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config
     """
     found = []
+    discovered = [meta for pod in pods for meta in _discovered(pod)]
     for scrape in scrapes():
         (places,) = scrape["kubernetes_sd_configs"]
-        for meta in (meta for pod in pods for meta in _discovered(pod)):
+        for meta in discovered:
             if meta["__meta_kubernetes_namespace"] not in places["namespaces"]["names"]:
                 continue
             labels = _relabelled(dict(meta), scrape["relabel_configs"])
