@@ -207,7 +207,7 @@ def policies(site: Site, base: Sequence[Object], facts: Facts) -> Iterator[Objec
         ],
     )
     ranges = site.settings.node_cidrs
-    if not is_single_node(base) and ranges:
+    if ranges:
         yield policy(
             FILES,
             "fileserver-nodes",
