@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from broker import arrivals
-from cluster import LABS, SERVICES, SYSTEM, ClusterStack, Object, container_pid, get, kubectl
+from cluster import LABS, NAMESPACES, SERVICES, SYSTEM, ClusterStack, Object, container_pid, get, kubectl
 from member import Lab
 from stack import CommandError, until
 
@@ -138,7 +138,7 @@ def test_each_namespace_enforces_its_standard() -> None:
     found = {
         one["metadata"]["name"]: one["metadata"]["labels"].get(label)
         for one in get("namespaces")["items"]
-        if one["metadata"]["name"].startswith(SYSTEM)
+        if one["metadata"]["name"] in NAMESPACES
     }
     assert found == {
         SYSTEM: "restricted",
