@@ -301,13 +301,19 @@ async def test_reasons(
     assert words in str(error.value.jupyterhub_message)
 
 
-async def test_removed_while_it_starts(server: ApiServer, make: Make) -> None:
+async def test_removed_while_it_starts(server: ApiServer, make: Make, environment: pytest.MonkeyPatch) -> None:
     """A pod that somebody removes ends the start."""
     server.status = {"phase": "Pending"}
     lab = make()
+    looked, check = asyncio.Event(), lab._check
+
+    async def look(pod: dict[str, Any], seconds: float) -> None:
+        await check(pod, seconds)
+        looked.set()
+
+    environment.setattr(lab, "_check", look)
     starting = asyncio.create_task(lab.start())
-    await eventually(lambda: asyncio.sleep(0, bool(lab.pod_reflector and lab._reflected())))
-    await asyncio.sleep(0.2)
+    await asyncio.wait_for(looked.wait(), 10)
     await server.become("lab-alice", None)
     with pytest.raises(LabError, match="was removed"):
         await asyncio.wait_for(starting, 10)
