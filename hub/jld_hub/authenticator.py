@@ -15,6 +15,7 @@ from traitlets import Callable, Int, List, Unicode, default
 from .access import Refusal, admit
 from .github import GitHub, GitHubUnavailableError, TokenRevokedError
 from .identity import UnusableIdError, identify
+from .metrics import counted
 from .spawner import LabError
 
 AuthModel = dict[str, Any]
@@ -119,7 +120,8 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
             HTTPError: 403 with the reason for a refusal, 503 where GitHub does not answer.
         """
         try:
-            model: AuthModel = await super().authenticate(handler, data, **kwargs)
+            with counted():
+                model: AuthModel = await super().authenticate(handler, data, **kwargs)
             await self._retire_recycled(handler, model)
         except (Refusal, UnusableIdError) as no:
             self.log.warning("Refused: %s", no)
@@ -145,7 +147,8 @@ class MemberAuthenticator(GitHubOAuthenticator):  # type: ignore[misc]
         if not state:
             raise SessionEndedError("The hub has lost its record of your sign-in. Please sign out and in again.")
         try:
-            model: AuthModel = await self._token_to_auth_model(state["token_response"])
+            with counted():
+                model: AuthModel = await self._token_to_auth_model(state["token_response"])
         except (Refusal, UnusableIdError) as no:
             raise SessionEndedError(f"You may no longer enter: {no}.") from no
         except TokenRevokedError as error:

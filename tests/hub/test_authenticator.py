@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 from github import StandIn, standin
 from jld_hub.access import Refusal
-from jld_hub.authenticator import MemberAuthenticator
+from jld_hub.authenticator import MemberAuthenticator, SessionEndedError
 from jld_hub.github import GitHubUnavailableError, TokenRevokedError
 from jld_hub.identity import UnusableIdError
 from jupyterhub import crypto, orm, roles
@@ -16,9 +16,12 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.objects import Hub
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import UserDict
+from prometheus_client import REGISTRY
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 from traitlets.config import Config
+
+ANSWERED = ("yes", "no", "none")
 
 
 @pytest.fixture
@@ -161,6 +164,26 @@ async def test_refresh_in_an_outage(
     model["auth_state"]["checked_at"] = time.time() - age
     github.outage(path)
     assert await authenticator.refresh_user(Account("bob", model["auth_state"])) is keeps
+
+
+async def test_answers_are_counted(authenticator: MemberAuthenticator, github: StandIn) -> None:
+    """A check counts by what GitHub answers, from the first one on."""
+
+    def counts() -> list[float | None]:
+        return [REGISTRY.get_sample_value("hub_membership_checks_total", {"answer": one}) for one in ANSWERED]
+
+    state = (await sign_in(authenticator, github, "alice"))["auth_state"]
+    before = [count or 0 for count in counts()]
+    await authenticator.check_again(Account("alice", state))
+    assert counts() == [before[0] + 1, before[1], before[2]]
+    github.outage("/api/v3/user", "500")
+    await authenticator.check_again(Account("alice", state))
+    assert counts() == [before[0] + 1, before[1], before[2] + 1]
+    github.state.tokens.forget()
+    github.state.outage = None
+    with pytest.raises(SessionEndedError):
+        await authenticator.check_again(Account("alice", state))
+    assert counts() == [before[0] + 1, before[1] + 1, before[2] + 1]
 
 
 async def test_refresh_of_a_recycled_login(authenticator: MemberAuthenticator, github: StandIn) -> None:
