@@ -32,6 +32,8 @@ MISSING: dict[str, Callable[[], str | None]] = {
         None if shutil.which("rabbitmq-server", path=SEARCHED) else "needs RabbitMQ (Debian package: rabbitmq-server)"
     ),
     "docker": _no_engine,
+    "kubectl": lambda: None if shutil.which("kubectl") else "needs kubectl",
+    "promtool": lambda: None if shutil.which("promtool") else "needs promtool (Debian package: prometheus)",
 }
 
 

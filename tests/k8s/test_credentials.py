@@ -14,6 +14,8 @@ from jld_k8s.manifests import Key
 from jld_k8s.site import Site
 from rendered import render
 
+pytestmark = pytest.mark.kubectl
+
 MakeSite = Callable[..., Site]
 
 HUB, PROXY, PROVISIONER = Key(SYSTEM, "hub"), Key(SYSTEM, "proxy"), Key(FILES, "provisioner")

@@ -22,6 +22,8 @@ from rendered import COMBINATIONS, WORKLOADS, Object, containers, name, of_kind,
 
 from dev.configuration import ROOT, variables
 
+pytestmark = pytest.mark.kubectl
+
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 
 VERSIONS = ("1.33", "1.36")

@@ -3,6 +3,8 @@
 import pytest
 from rendered import INCLUDED, WORKLOADS, Object, of_kind, pod, render
 
+pytestmark = pytest.mark.kubectl
+
 STAND_INS = {"github", "nginx-github", "broker"}
 """What is in a cluster for demonstrations only."""
 

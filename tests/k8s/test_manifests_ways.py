@@ -7,6 +7,8 @@ from typing import NamedTuple
 import pytest
 from rendered import WORKLOADS, Object, of_kind, pod, render
 
+pytestmark = pytest.mark.kubectl
+
 NAME = "app.kubernetes.io/name"
 
 HTTP, HTTPS, DNS, ANY = 80, 443, 53, 22

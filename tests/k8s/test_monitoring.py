@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 import subprocess
 from collections import Counter
 from typing import Any
@@ -152,7 +151,7 @@ def test_every_alert_is_tried() -> None:
     assert not [alert["alert"] for alert in alerts() if alert["alert"] not in tried]
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian package: prometheus)")
+@pytest.mark.promtool
 def test_alerts_fire() -> None:
     """Prometheus' own tool has the alerts fire when they should, and not when they should not."""
     for verb, file in (("check", "alerts.yaml"), ("test", "alerts_test.yaml")):

@@ -20,6 +20,8 @@ from jld_k8s.render import render
 from jld_k8s.site import Site
 from rendered import render as rendered
 
+pytestmark = pytest.mark.kubectl
+
 MakeSite = Callable[..., Site]
 
 FACTS = Facts("10.96.7.7", (("10.96.0.1", 443),), ("192.0.2.2/32", "10.244.1.1/32"))
@@ -121,7 +123,6 @@ def test_nodes_addresses_are_proposed(site: MakeSite) -> None:
 
 def test_all_wrong_settings_at_once(site: MakeSite) -> None:
     """Every component reads its settings as it will, and each that is wrong or missing is a finding."""
-    rendered("production")
     wrong = "LAB_CPU_LIMIT=lots\nLAB_MEM_LIMIT=much\nLOGSTASH_SPOOL_LIMIT=many\nNGINX_HTTP2=perhaps\n"
     made = site("production", wrong, github_client_secret="sesame", broker_password="p")
     objects = render(made, Cluster("kubectl"), FACTS, {})
@@ -139,7 +140,6 @@ def test_all_wrong_settings_at_once(site: MakeSite) -> None:
 
 def test_the_demo_starts_as_it_is(site: MakeSite) -> None:
     """The demo's components find nothing wrong with what they are told."""
-    rendered("demo")
     made = site("demo")
     objects = render(made, Cluster("kubectl"), FACTS, {})
     assert list(components.check(objects, plan(made, objects, {}).wanted)) == []

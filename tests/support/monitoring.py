@@ -1,20 +1,14 @@
 """What Prometheus and Grafana make of k8s/monitoring: expressions, the metrics that they ask for, and targets."""
 
-import importlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-import pytest
+import promql_parser as parser
 import yaml
 from stack import CHECKOUT
-
-try:
-    parser = importlib.import_module("promql_parser")
-except ImportError:
-    pytest.skip("needs promql-parser, which `make ready` installs", allow_module_level=True)
 
 FOLDER = CHECKOUT / "k8s/monitoring"
 
@@ -79,12 +73,13 @@ def nodes(expression: str) -> list[Any]:
     return found
 
 
-def selectors(expression: str) -> list[tuple[str, list[Any]]]:
-    """Return the metrics that an expression asks for, each with the conditions on its labels."""
+def selectors(expression: str) -> list[tuple[str, list[parser.Matcher]]]:
+    """Return the metrics that an expression names, each with the conditions on its labels."""
     found = []
     for node in nodes(expression):
         selector = node.vector_selector if isinstance(node, parser.MatrixSelector) else node
         if isinstance(selector, parser.VectorSelector):
+            assert selector.name, f"{expression}: a selector names no metric"
             found.append((selector.name, list(selector.matchers.matchers)))
     return found
 
