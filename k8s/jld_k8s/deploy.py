@@ -18,6 +18,9 @@ from .render import render
 from .report import report
 from .site import Site
 
+COUNTED = r'[-+]\s+(generation: \d+|deprecated\.daemonset\.template\.generation: "\d+")$'
+"""What the cluster counts by itself."""
+
 SHOWN = 60
 """Lines of a difference that a deploy shows; `make k8s-diff` shows all."""
 
@@ -104,7 +107,7 @@ def tidy(text: str) -> str:
     """Name the objects in a difference as people do, and leave out what the cluster counts by itself."""
     lines = []
     for line in text.splitlines():
-        if line.startswith(("diff ", "--- ", "@@")) or re.match(r"[-+]\s+generation: \d+$", line):
+        if line.startswith(("diff ", "--- ", "@@")) or re.match(COUNTED, line):
             continue
         if head := re.match(r"\+\+\+ \S*/(?:[^./\s]*\.)*?([A-Z]\w+)\.([\w-]*)\.(\S+)", line):
             lines.append(f"{head[1]} {head[3]}" + (f" ({head[2]})" if head[2] else ""))

@@ -57,7 +57,7 @@ def fill(site: Site, base: Sequence[Object], facts: Facts, versions: Mapping[Key
     parts: dict[str, Any] = {"configMapGenerator": list(merged(site, base)), "resources": []}
     for name, resources in (
         ("images.yaml", [puller(menu(site, base), base)] if menu(site, base) else []),
-        ("policies.yaml", [*policies(site, base, facts)]),
+        ("policies.yaml", [*policies(site, facts)]),
         ("nfs.yaml", [*nfs(base, facts)]),
     ):
         if resources:
@@ -194,7 +194,7 @@ def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
     }
 
 
-def policies(site: Site, base: Sequence[Object], facts: Facts) -> Iterator[Object]:
+def policies(site: Site, facts: Facts) -> Iterator[Object]:
     """Write the NetworkPolicies that name addresses."""
     yield policy(
         SYSTEM,
