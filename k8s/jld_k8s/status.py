@@ -90,7 +90,7 @@ def logs(cluster: Cluster, service: str, member: str | None) -> int:
     pods = [
         one
         for one in cluster.items("pods", "--all-namespaces", f"--selector={PART_OF},{NAME}={service}")
-        if member in (None, (one["metadata"].get("annotations") or {}).get("hub.jupyter.org/username"))
+        if member in (None, (one["metadata"].get("annotations") or {}).get("org.lsst.jupyterlabdemo/member"))
     ]
     if not pods:
         running = {
