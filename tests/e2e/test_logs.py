@@ -37,6 +37,8 @@ def test_line_of_a_cell_is_at_the_broker_in_time(stack: Stack, lab: Lab, arrived
     """A line that a cell prints to the server's log is at the broker within 2 s, with all that says whose it is."""
     with lab.kernel() as kernel:
         shout(kernel, "warm")
+        # Before it come the lines of whatever tests have run.
+        until("the first line", lambda: any("warm" in line for line in arrived.messages), seconds=90)
         begun = time.monotonic()
         shout(kernel, "a line of alice's")
         found = until("the line", lambda: [n for n, line in enumerate(arrived.messages) if "a line of alice's" in line])
@@ -102,7 +104,8 @@ def kill(stack: Stack, part: str) -> None:
     """Kill a part with -9 and wait until another has taken its place."""
     pid = stack.pid(part)
     os.kill(pid, signal.SIGKILL)
-    until(f"{part} is back", lambda: stack.pid(part) != pid)
+    # Kubernetes waits longer each time.
+    until(f"{part} is back", lambda: stack.pid(part) != pid, seconds=90)
     until(f"{part} is ready", stack.is_ready, seconds=60)
 
 
