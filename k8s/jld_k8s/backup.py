@@ -159,7 +159,7 @@ def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
         say("  hub and labs end")
         scale(cluster, 0)
         try:
-            cluster.run("delete", "pods", f"--namespace={LABS}", f"--selector={NAME}=lab", "--wait=false")
+            cluster.run("delete", "pods,secrets", f"--namespace={LABS}", f"--selector={NAME}=lab", "--wait=false")
             ended = cluster.ask(
                 "wait",
                 "pods",

@@ -2,7 +2,7 @@
 
 from jld_embedded.up import say
 
-from .cluster import FILES, LABS, NAMESPACES, PART_OF, SYSTEM, Cluster, Object
+from .cluster import FILES, LABS, NAME, NAMESPACES, PART_OF, SYSTEM, Cluster, Object
 from .errors import SiteError
 from .lock import locked
 from .release import PRUNED
@@ -42,6 +42,9 @@ def remove(cluster: Cluster) -> None:
             # Policies last: nobody's lab is to have a moment without.
             kinds = ",".join(kind for kind in (*PRUNED, "pods") if kind != "networkpolicies")
             cluster.ask("delete", kinds, f"--namespace={namespace}", f"--selector={PART_OF}", "--ignore-not-found")
+            if namespace == LABS:
+                # The hub's own: each lab's token.
+                cluster.run("delete", "secrets", f"--namespace={LABS}", f"--selector={NAME}=lab")
             cluster.run("delete", "networkpolicies", f"--namespace={namespace}", f"--selector={PART_OF}")
             cluster.run("delete", "secrets", f"--namespace={namespace}", "--field-selector=type=jupyterlabdemo/release")
             say(f"  {namespace}: removed; volumes and secrets stay")

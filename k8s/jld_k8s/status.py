@@ -16,6 +16,9 @@ from .rollout import homeless, state, trouble, youngest
 
 LAB = "lab"
 
+MEMBER = "org.lsst.jupyterlabdemo/member"
+"""The annotation that says whose a lab is."""
+
 BACK = "1m"
 """How far back logs begin."""
 
