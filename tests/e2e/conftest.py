@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register what a test of some targets says, and look for the cluster where one is asked for."""
     config.addinivalue_line("markers", "target(*names, reason): runs against these targets only, and why")
     config.addinivalue_line("markers", "changes: changes the one stack that a cluster has: comes after all others")
+    config.addinivalue_line("markers", "postgresql: needs PostgreSQL")
     if config.getoption("--target") == "cluster":
         if not shutil.which("kubectl"):
             raise pytest.UsageError("--target=cluster: there is no kubectl on PATH")

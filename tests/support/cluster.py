@@ -181,7 +181,7 @@ class PodWriter:
 class ClusterStack(Stack):
     """Pods of the demonstration overlay, in the namespaces that it has on any cluster.
 
-    A cluster has one. Another of this class gives that one other settings, and its down() takes them back.
+    A cluster has one. Another of this class gives that one other settings, until somebody starts that one again.
 
     Attributes:
         site: The operator's folder.
@@ -189,7 +189,6 @@ class ClusterStack(Stack):
     """
 
     again = 60.0
-    already = "nothing was changed"
     # A pod has not even got what is not its member's.
     barred = ("Permission denied", "No such file", "Read-only file system")
     first: "ClassVar[ClusterStack | None]" = None
@@ -248,19 +247,12 @@ class ClusterStack(Stack):
         self.passphrase = (folder / "passphrase").read_text().strip()
 
     def down(self) -> None:
-        """Remove it with all that it keeps; one that is another's, with other settings, goes back to those."""
+        """Remove it with all that it keeps; what is another's is left, to be started with that one's own settings."""
         if self.first is self:
             self.make("down", f"CONFIRM={SITE}", "DATA=delete")
             type(self).first = None
             assert not self.processes()
-            self.forget()
         elif self.first:
-            self.forget()
-            self.first.make("up", seconds=900)
-
-    def forget(self) -> None:
-        """Forget what is this one's own, where the cluster never came to have it."""
-        if self.first:
             self.first.configure()
         shutil.rmtree(self.state)
 

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from stack import until
 
@@ -41,7 +42,7 @@ class Database:
         return ["setpriv", f"--reuid={USER}", "--regid=nogroup", "--clear-groups", str(self.programs / program), *words]
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Iterator[Self]:
         """Make it, run it, and remove it."""
         self.folder.mkdir(mode=0o700)
         shutil.chown(self.folder, USER, "nogroup")
@@ -59,7 +60,7 @@ class Database:
                 until("PostgreSQL answers", lambda: self.ask("select 1", "postgres"))
                 self.ask(f"create user hub password '{PASSWORD}'", "postgres")
                 self.ask("create database hub owner hub", "postgres")
-                yield
+                yield self
             finally:
                 server.terminate()
                 server.wait(30)

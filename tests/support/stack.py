@@ -119,15 +119,14 @@ class Stack:
         tls: What they trust.
         state: The state folder.
         output: What the last `make` printed.
+        told: What `make up` printed when this one was started.
         command: How `make` is run.
         again: Seconds that a second `make up` may take.
-        already: What it says then.
         barred: What a program in a lab may say of that which its member is not to reach, one of them.
         passphrase: What the stand-in GitHub asks for, if it does.
     """
 
     again = 3.0
-    already = "running"
     barred: tuple[str, ...] = ("Permission denied",)
     passphrase = ""
 
@@ -137,7 +136,7 @@ class Stack:
         self.state.chmod(0o755)
         self.url = ""
         self.tls = ssl.create_default_context()
-        self.output = ""
+        self.output = self.told = ""
         self.command = ["make", "--no-print-directory"]
         # The stack's settings are this test's alone, whatever the developer has set for his own.
         own = (
@@ -181,8 +180,9 @@ class Stack:
 
     def start(self) -> None:
         """Start it, and note where it is."""
-        found = re.search(r"^open (\S+)$", self.make("up", seconds=900), re.MULTILINE)
-        assert found, self.output
+        self.told = self.make("up", seconds=900)
+        found = re.search(r"^open (\S+)$", self.told, re.MULTILINE)
+        assert found, self.told
         self.url = found[1]
 
     def up(self) -> None:
