@@ -68,9 +68,8 @@ def embedded() -> Iterator[Ours]:
 def cluster() -> Iterator[Ours]:
     """Take the demonstration on a cluster as it is, or deploy it, and remove it afterwards."""
     stack = ClusterStack()
-    deployed = f"namespace/{SYSTEM}" in kubectl("get", "namespaces", "--output=name").split()
     try:
-        if deployed:
+        if f"namespace/{SYSTEM}" in kubectl("get", "namespaces", "--output=name").split():
             stack.fetch_secrets()
             stack.tls.load_verify_locations(stack.state / "secrets/certificates/nginx.pem")
             stack.url = _setting("OAUTH_CALLBACK_URL").removesuffix("/hub/oauth_callback")
@@ -79,10 +78,7 @@ def cluster() -> Iterator[Ours]:
         with closing(PodWatch(LABS, f"lab-{LOGIN}")) as pods, closing(Ours(stack, LOGIN, pods)) as ours:
             yield ours
     finally:
-        if deployed:
-            stack.forget()
-        else:
-            stack.down()
+        stack.down()  # one that it has not started it leaves alone
 
 
 def hub_image() -> str:
