@@ -18,7 +18,7 @@ from .deploy import deploy, difference, rollback
 from .errors import ClusterError
 from .lock import locked
 from .manifests import dump
-from .preflight import preflight
+from .preflight import permitted, preflight
 from .push import push
 from .render import render
 from .rotate import rotate
@@ -121,6 +121,7 @@ def rendered(found: Site, cluster: Cluster) -> list[Object]:
 def look(arguments: argparse.Namespace) -> int:
     """Say what must be put right before a deploy."""
     found, where = opened(arguments)
+    permitted(found, where)
     with locked(where):
         preflight(found, where)
     say("nothing is to be put right")

@@ -52,6 +52,9 @@ SECRETS: Mapping[Key, tuple[str, ...]] = {
 OPTIONAL = ("database_url", "broker_authority.pem", "broker_client.pem", "broker_client.key", "members.yaml")
 """What an operator gives where a setting names it."""
 
+STAND_IN = b"0" * 64
+"""What a component would take for a secret that nobody has given yet."""
+
 REMEDIES = {
     "github_client_secret": "the client secret of the OAuth application that GITHUB_CLIENT_ID names",
     "broker_password": "the password of RABBITMQ_TARGET_USER",
@@ -154,6 +157,17 @@ def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> 
     if pipeline:
         wanted[AUTHORITY] = {name: pipeline[f"pipeline/{name}"] for name in FORMS if f"pipeline/{name}" in pipeline}
     return Plan(wanted, findings)
+
+
+def whole(plan: Plan) -> Mapping[Key, Content]:
+    """Give what the Secrets are to hold, with something in place of what is yet to come: findings tell of that."""
+    nginx = Key(SYSTEM, "nginx")
+    found = {
+        owner: {**dict.fromkeys(names, STAND_IN), **plan.wanted.get(owner, {})} for owner, names in SECRETS.items()
+    }
+    if STAND_IN in found[nginx].values():
+        found[nginx] = browser_certificate({})
+    return found
 
 
 def token() -> bytes:

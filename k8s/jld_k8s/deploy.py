@@ -12,7 +12,7 @@ from .facts import UNKNOWN
 from .generated import PROGRAMS
 from .lock import locked
 from .manifests import Key, config_maps, marked, named, workloads
-from .preflight import Change, Ready, preflight
+from .preflight import Change, Ready, permitted, preflight
 from .release import Release, prune, releases, store
 from .render import render
 from .report import report
@@ -33,6 +33,7 @@ def deploy(site: Site, cluster: Cluster) -> None:
         RolloutError: where it does not come to run; what ran before runs again.
         StrandedError: where what ran before does not either.
     """
+    permitted(site, cluster)
     with locked(cluster):
         ready = roll(site, cluster)
     summary(site, ready)

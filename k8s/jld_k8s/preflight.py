@@ -9,14 +9,14 @@ from jld_embedded.up import say
 from dev.configuration import COMPONENTS
 
 from . import cluster as c
-from . import components, credentials, facts, generated, pairs, trial
+from . import components, credentials, facts, generated, lock, pairs, trial
 from .cluster import NAMESPACES, Cluster, Object, listed
 from .credentials import Plan
 from .errors import FindingsError
 from .facts import Facts
 from .finding import Finding
 from .manifests import DEFAULT_LAB, Key, config_maps, images, untagged
-from .render import render
+from .render import base, render
 from .site import Site, unknown
 
 OLDEST = (1, 33)
@@ -24,6 +24,9 @@ OLDEST = (1, 33)
 
 RUNTIMES = {"containerd": (2, 0), "cri-o": (1, 31)}
 """Runtimes that know supplementalGroupsPolicy, with the first version that does."""
+
+READ = (("nodes", "", ""), ("storageclasses", "storage.k8s.io", ""), ("endpointslices", "discovery.k8s.io", "default"))
+"""Resources, with their groups and namespaces, that are only looked at."""
 
 VERBS = ("get", "create", "patch", "delete")
 
@@ -69,7 +72,6 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
     findings = [
         *versions(cluster),
         *nodes(cluster.items("nodes")),
-        *rights(cluster, objects),
         *storage(cluster, objects),
         *plan.findings,
         *settings(site, objects, plan),
@@ -83,11 +85,31 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
         python = next((one for one in wanted if "jld-hub" in one), "")
         if python and not any(python in finding.what for finding in findings):
             warn(trial.enforced(cluster, python))
+    stop_at(findings)
+    return Ready(objects, plan, told)
+
+
+def stop_at(findings: Sequence[Finding]) -> None:
+    """Print findings, and go no further where there are any.
+
+    Raises:
+        FindingsError: where there are any.
+    """
     for finding in findings:
         say(f"  {finding}")
     if findings:
         raise FindingsError(f"{len(findings)} to put right, and nothing was changed")
-    return Ready(objects, plan, told)
+
+
+def permitted(site: Site, cluster: Cluster) -> None:
+    """See that whoever runs this may do what a deploy does: all else can be asked for only then.
+
+    Raises:
+        FindingsError: where he may not; each right that is missing is printed.
+        EmbeddedError: where the cluster does not answer or the site cannot be read.
+    """
+    server(cluster)
+    stop_at(list(rights(cluster, base(site, cluster))))
 
 
 def warn(enforced: bool | None) -> None:  # noqa: FBT001 - an answer, no option
@@ -141,14 +163,17 @@ def is_schedulable(node: Object) -> bool:
 
 
 def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
-    """See that whoever runs this may do what a deploy does; each right that is missing is one finding."""
+    """Find the rights that are missing to apply objects, and what is made beside them."""
     resources = {
         row.split()[-1]: (row.split()[0], row.split()[-3])
         for row in cluster.run("api-resources", "--no-headers").splitlines()
     }
     wanted = {(found["kind"], found["metadata"].get("namespace", "")) for found in objects}
-    wanted |= {("Secret", namespace) for namespace in NAMESPACES} | {("Pod", namespace) for namespace in NAMESPACES}
-    asked = []
+    wanted |= {(kind, namespace) for kind in ("Secret", "Pod") for namespace in (*NAMESPACES, trial.NAMESPACE)}
+    wanted |= {(kind, namespace) for kind in ("NetworkPolicy", "DaemonSet") for namespace in NAMESPACES}
+    wanted |= {("PersistentVolume", ""), *(("PersistentVolumeClaim", namespace) for namespace in NAMESPACES)}
+    wanted.add(("Lease", lock.NAMESPACE))
+    asked = [review("list", plural, group, namespace) for plural, group, namespace in READ]
     for kind, namespace in sorted(wanted):
         if kind not in resources:
             yield Finding(f"the cluster does not know {kind}", "install what defines it, or leave out the component")
@@ -158,13 +183,22 @@ def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
         asked += [review(verb, plural, group, namespace) for verb in VERBS]
     # One request each, in one call.
     answers = c.json_of(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
-    for answer in answers.get("items", [answers]):
+    yield from denials(answers.get("items", [answers]))
+
+
+def denials(answers: Sequence[Object]) -> Iterator[Finding]:
+    """Find the rights that are missing, those of one resource together."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for answer in answers:
         if not answer["status"].get("allowed"):
             what = answer["spec"]["resourceAttributes"]
-            where = f" in {what['namespace']}" if what.get("namespace") else ""
-            yield Finding(
-                f"you may not {what['verb']} {what['resource']}{where}", "ask whoever administers the cluster"
-            )
+            verbs.setdefault((what["resource"], what.get("namespace", "")), []).append(what["verb"])
+    places: dict[tuple[str, str], list[str]] = {}
+    for (resource, namespace), missing in verbs.items():
+        places.setdefault((resource, ", ".join(missing)), []).extend([namespace] if namespace else [])
+    for (resource, words), namespaces in places.items():
+        where = f" in {', '.join(namespaces)}" if namespaces else ""
+        yield Finding(f"you may not {words} {resource}{where}", "ask whoever administers the cluster")
 
 
 def review(verb: str, resource: str, group: str, namespace: str) -> Object:
@@ -205,7 +239,7 @@ def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Find
         yield Finding(f"nothing reads {name} in site.env", "see docs/configuration.md for what there is")
     for name in sorted(secret & set(site.user)):
         yield Finding(f"{name} in site.env is a secret", f"put it into a file below {site.secrets}")
-    yield from components.check(objects, plan.wanted)
+    yield from components.check(objects, credentials.whole(plan))
     yield from pairs.check(plan.wanted, public_host(objects))
 
 

@@ -1,6 +1,9 @@
 """From a site's folder to manifests."""
 
-from collections.abc import Mapping
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
 
 from . import generated
 from .cluster import Cluster, Object, last_line
@@ -16,8 +19,9 @@ def base(site: Site, cluster: Cluster) -> list[Object]:
     Raises:
         SiteError: where kustomize cannot.
     """
-    generated.empty(site)
-    return _build(site, cluster)
+    with _alone(site):
+        generated.empty(site)
+        return _build(site, cluster)
 
 
 def render(site: Site, cluster: Cluster, facts: Facts, versions: Mapping[Key, str]) -> list[Object]:
@@ -32,8 +36,22 @@ def render(site: Site, cluster: Cluster, facts: Facts, versions: Mapping[Key, st
     Raises:
         SiteError: where kustomize cannot.
     """
-    generated.fill(site, base(site, cluster), facts, versions)
-    return _build(site, cluster)
+    found = base(site, cluster)
+    with _alone(site):
+        generated.empty(site)
+        generated.fill(site, found, facts, versions)
+        return _build(site, cluster)
+
+
+@contextlib.contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Let one at a time write into a site's folder and read what it has written."""
+    folder = os.open(site.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _build(site: Site, cluster: Cluster) -> list[Object]:

@@ -14,7 +14,7 @@ from .deploy import roll
 from .errors import SiteError
 from .lock import locked
 from .manifests import Key
-from .preflight import Change
+from .preflight import Change, permitted
 from .site import Site
 
 Kept = dict[Key, dict[str, bytes]]
@@ -50,6 +50,7 @@ def rotate(site: Site, cluster: Cluster, name: str) -> None:
         )
     if name in CONSEQUENCES:
         say(CONSEQUENCES[name])
+    permitted(site, cluster)
     with locked(cluster):
         for change in steps(cluster, name):
             roll(site, cluster, change)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 from jld_k8s.cluster import FILES, LABS, SYSTEM, Cluster, Object
 from jld_k8s.facts import UNKNOWN, Facts, node_ranges, recall, remember
@@ -166,6 +167,15 @@ def test_marks_are_todays(site: MakeSite, kubectl: Cluster) -> None:
     assert marked(objects, {Key(SYSTEM, "hub"): "17"}) == objects
     assert marked(without, {}) == without
     assert SECRETS_MARK not in str(marked(objects, {}))
+
+
+@pytest.mark.parametrize("overlay", ["demo", "production"])
+def test_what_is_rendered_keeps_to_the_schema(site: MakeSite, kubectl: Cluster, overlay: str) -> None:
+    """Every object of a whole site is one that the oldest and the newest Kubernetes would take."""
+    settings = "K8S_NODE_CIDRS=203.0.113.0/24\nLAB_CPU_LIMIT=2\n"
+    for found in render(site(overlay, settings), kubectl, FACTS, {Key(SYSTEM, "hub"): "17"}):
+        for version in ("1.33", "1.36"):
+            kubernetes_validate.validate(found, version, strict=True)
 
 
 def test_rendering_twice_is_the_same(site: MakeSite, kubectl: Cluster) -> None:

@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from jld_embedded.certificates import self_signed
 from jld_k8s import components, pairs, preflight, trial
 from jld_k8s.cluster import SYSTEM, Cluster, Object
 from jld_k8s.credentials import plan
@@ -87,6 +86,29 @@ def test_versions(version: str, count: int) -> None:
     assert len(list(preflight.versions(Telling(f'{{"gitVersion": "{version}"}}')))) == count
 
 
+def test_missing_rights_are_told_together() -> None:
+    """The rights that are missing are one finding for each resource, with all namespaces."""
+
+    def answer(verb: str, resource: str, namespace: str, *, allowed: bool) -> Object:
+        attributes = {"verb": verb, "resource": resource, "namespace": namespace}
+        return {"spec": {"resourceAttributes": attributes}, "status": {"allowed": allowed}}
+
+    found = preflight.denials(
+        [
+            answer("list", "nodes", "", allowed=False),
+            answer("get", "secrets", "a", allowed=True),
+            answer("create", "secrets", "a", allowed=False),
+            answer("patch", "secrets", "a", allowed=False),
+            answer("create", "secrets", "b", allowed=False),
+            answer("patch", "secrets", "b", allowed=False),
+        ]
+    )
+    assert [finding.what for finding in found] == [
+        "you may not list nodes",
+        "you may not create, patch secrets in a, b",
+    ]
+
+
 def claim(name: str, storage_class: str | None) -> Object:
     """Write a claim."""
     spec = {} if storage_class is None else {"storageClassName": storage_class}
@@ -124,18 +146,17 @@ def test_nodes_addresses_are_proposed(site: MakeSite) -> None:
 def test_all_wrong_settings_at_once(site: MakeSite) -> None:
     """Every component reads its settings as it will, and each that is wrong or missing is a finding."""
     wrong = "LAB_CPU_LIMIT=lots\nLAB_MEM_LIMIT=much\nLOGSTASH_SPOOL_LIMIT=many\nNGINX_HTTP2=perhaps\n"
-    made = site("production", wrong, github_client_secret="sesame", broker_password="p")
+    made = site("production", wrong, github_client_secret="sesame")
     objects = render(made, Cluster("kubectl"), FACTS, {})
-    pair = self_signed(made.folder, "x")
-    wanted = {**plan(made, objects, {}).wanted}
-    wanted[Key(SYSTEM, "nginx")] = {"tls.crt": pair.certificate.read_bytes(), "tls.key": pair.key.read_bytes()}
-    found = [str(finding) for finding in components.check(objects, wanted)]
+    found = [str(finding) for finding in preflight.settings(made, objects, plan(made, objects, {}))]
     for start in (
         *("GITHUB_CLIENT_ID= ", "OAUTH_CALLBACK_URL= ", "GITHUB_ORGANIZATION_WHITELIST= "),
         *("LAB_CPU_LIMIT=lots ", "LAB_MEM_LIMIT=much ", "LOGSTASH_SPOOL_LIMIT=many ", "NGINX_HTTP2=perhaps "),
     ):
         assert any(line.startswith(start) for line in found), (start, found)
     assert "sesame" not in "".join(found)
+    # What is missing in secrets/ is found by name, and not once more by who would read it.
+    assert not any("_FILE=" in line for line in found), found
 
 
 def test_the_demo_starts_as_it_is(site: MakeSite) -> None:
