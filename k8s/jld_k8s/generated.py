@@ -251,6 +251,8 @@ def nfs(base: Sequence[Object], facts: Facts) -> Iterator[Object]:
     if is_single_node(base) or server is None:
         return
     size = server["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
+    # Below the root of what the server shows, its exports have their own paths.
+    exported = config_maps(base)[PROGRAMS["fileserver/ServerSettings"]]["data"]["FILESERVER_EXPORT"]
     for claim, namespace in (("homes", LABS), ("keepalive", SYSTEM)):
         labels = {NAME: "fileserver", "app.kubernetes.io/part-of": "jupyterlabdemo"}
         volume = f"jupyterlabdemo-{claim}"
@@ -270,7 +272,7 @@ def nfs(base: Sequence[Object], facts: Facts) -> Iterator[Object]:
                     "name": claim,
                     "namespace": namespace,
                 },
-                "nfs": {"server": facts.fileserver, "path": "/"},
+                "nfs": {"server": facts.fileserver, "path": exported},
             },
         }
         yield {

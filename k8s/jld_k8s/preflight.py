@@ -17,6 +17,7 @@ from .facts import Facts
 from .finding import Finding
 from .manifests import DEFAULT_LAB, Key, config_maps, images, untagged
 from .render import base, render
+from .rollout import is_there
 from .site import Site, unknown
 
 OLDEST = (1, 33)
@@ -138,7 +139,7 @@ def versions(cluster: Cluster) -> Iterator[Finding]:
 
 def nodes(found: Sequence[Object]) -> Iterator[Finding]:
     """See that each node keeps groups of an image's own from members' processes."""
-    if not any(is_schedulable(node) for node in found):
+    if not any(is_there(node) and not node["spec"].get("unschedulable") for node in found):
         yield Finding("no node is ready to take pods", "look at `kubectl get nodes`")
     for node in found:
         name, status = node["metadata"]["name"], node["status"]
@@ -154,12 +155,6 @@ def nodes(found: Sequence[Object]) -> Iterator[Finding]:
         if version < RUNTIMES.get(kind, ()):
             oldest = ".".join(map(str, RUNTIMES[kind]))
             yield Finding(f"node {name} runs {kind} {number}", f"{oldest} or newer is needed: upgrade it")
-
-
-def is_schedulable(node: Object) -> bool:
-    """Whether a node is ready and takes pods."""
-    conditions = {one["type"]: one["status"] for one in node["status"].get("conditions") or []}
-    return conditions.get("Ready") == "True" and not node["spec"].get("unschedulable")
 
 
 def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
@@ -240,7 +235,12 @@ def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Find
     for name in sorted(secret & set(site.user)):
         yield Finding(f"{name} in site.env is a secret", f"put it into a file below {site.secrets}")
     yield from components.check(objects, credentials.whole(plan))
-    yield from pairs.check(plan.wanted, public_host(objects))
+    host = public_host(objects)
+    yield from pairs.check(plan.wanted, host)
+    for found in objects:
+        if found["kind"] == "Certificate" and host not in found["spec"]["dnsNames"]:
+            what = f"the Certificate {found['metadata']['name']} is not for {host}, which OAUTH_CALLBACK_URL names"
+            yield Finding(what, "name it by a patch in the site's kustomization (k8s/components/cert-manager)")
 
 
 def public_host(objects: Sequence[Object]) -> str:
@@ -294,4 +294,6 @@ def schema(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
     if ended.returncode:
         # One that cannot be changed is followed by what would change, line by line.
         for line in re.findall(r"^(?:Error|error)\b.*", ended.stderr, re.MULTILINE) or c.complaints(ended.stderr):
-            yield Finding(f"the cluster does not take the manifests: {line}", "put the site's patches right")
+            fixed = "immutable" in line or "Forbidden: updates to" in line
+            remedy = "it cannot be changed where it is: set it as it was" if fixed else "put the site's patches right"
+            yield Finding(f"the cluster does not take the manifests: {line}", remedy)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jld_embedded.up import say
 
 from .cluster import NAME, NAMESPACES, PART_OF, Cluster, Object, key, labels
-from .errors import RolloutError
+from .errors import ClusterError, RolloutError
 from .manifests import WORKLOADS, workloads
 
 DEADLINE = 300.0
@@ -15,6 +15,9 @@ DEADLINE = 300.0
 
 PATIENCE = 8.0
 """Seconds that a trouble must last: a pod may be started before what it mounts is there."""
+
+OUTAGE = 120.0
+"""Seconds for which the API server may be away while workloads are waited for."""
 
 RESTARTS = 3
 """Ends of a container after which it is not waited for: the first ones may wait for another part."""
@@ -41,13 +44,18 @@ class State(NamedTuple):
     progress: str
 
 
-def state(workload: Object) -> State:
-    """Tell how far a workload is, by what its controller says."""
+def state(workload: Object, away: int = 0) -> State:
+    """Tell how far a workload is, by what its controller says.
+
+    Args:
+        workload: which.
+        away: nodes that are not ready, on which no pod can be; a controller waits for them too.
+    """
     status, spec = workload.get("status") or {}, workload["spec"]
     seen = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 1)
     match workload["kind"]:
         case "DaemonSet":
-            wanted = status.get("desiredNumberScheduled", 0)
+            wanted = max(status.get("desiredNumberScheduled", 0) - away, 0)
             current, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
         case "StatefulSet":
             wanted = spec.get("replicas", 1)
@@ -103,6 +111,7 @@ class Watch:
         """Take what was applied."""
         self.cluster = cluster
         self.waiting = {key(found) for found in workloads(objects)}
+        self.away = len([node for node in cluster.items("nodes") if not is_there(node)])
         self.begun = time.monotonic()
         self.moved: dict[tuple[str, str, str], tuple[tuple[str, str], float]] = {}
         self.troubled: dict[str, float] = {}
@@ -113,12 +122,13 @@ class Watch:
 
         Raises:
             RolloutError: where one cannot come to run, or nothing moves any more.
+            ClusterError: where the API server is away for long.
         """
         first = True
         while True:
             now, pods = self.look()
             for name in sorted(self.waiting):
-                if name in now and state(now[name]).ready:
+                if name in now and state(now[name], self.away).ready:
                     self.waiting.discard(name)
                     if not first:
                         say(f"  {name[2]:13}ready after {time.monotonic() - self.begun:5.1f} s")
@@ -131,6 +141,17 @@ class Watch:
             time.sleep(1)
 
     def look(self) -> tuple[Mapping[tuple[str, str, str], Object], list[Object]]:
+        """Ask for all workloads and pods of the system; an API server that is away may come back."""
+        since = time.monotonic()
+        while True:
+            try:
+                return self.ask()
+            except ClusterError:
+                if time.monotonic() - since > OUTAGE:
+                    raise
+                time.sleep(1)
+
+    def ask(self) -> tuple[Mapping[tuple[str, str, str], Object], list[Object]]:
         """Ask for all workloads and pods of the system."""
         kinds = ",".join(f"{kind}s".lower() for kind in (*WORKLOADS, "Pod"))
         found = self.cluster.items(kinds, "--all-namespaces", f"--selector={PART_OF}")
@@ -142,7 +163,7 @@ class Watch:
         """See that a workload may still come to run."""
         latest = youngest(name, pods)
         uid = latest["metadata"]["uid"] if latest else ""
-        where = (state(workload).progress if workload else "not there", uid)
+        where = (state(workload, self.away).progress if workload else "not there", uid)
         before, since = self.moved.setdefault(name, (where, time.monotonic()))
         if before != where:
             self.moved[name] = (where, time.monotonic())
@@ -181,6 +202,11 @@ class Watch:
                 name = pod["metadata"]["name"]
                 say(f"  {name}: of an earlier deploy, and broken: deleted, so that the new one can start")
                 self.cluster.run("delete", "pod", name, f"--namespace={where[1]}", "--wait=false", "--ignore-not-found")
+
+
+def is_there(node: Object) -> bool:
+    """Whether a node is ready."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions") or [])
 
 
 def youngest(name: tuple[str, str, str], pods: Sequence[Object]) -> Object | None:

@@ -58,6 +58,13 @@ def test_daemonset() -> None:
     assert state({**found, "status": {**status, "numberAvailable": 3}}).ready
 
 
+def test_a_node_that_is_away_is_not_waited_for() -> None:
+    """A DaemonSet is ready without the pods of nodes that are not ready: none can come up there."""
+    found = {"kind": "DaemonSet", "metadata": {"generation": 1}, "spec": {}}
+    status = {"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}
+    assert state({**found, "status": status}, away=1) == (True, "2 of 2")
+
+
 def pod(**container: Any) -> Object:
     """Write a pod of one container."""
     return {"status": {"containerStatuses": [{"name": "hub", "image": "a/hub:1", **container}]}}

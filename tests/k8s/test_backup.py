@@ -1,0 +1,136 @@
+"""Backups are whole or none, and what removes or overwrites is asked twice."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jld_k8s import backup
+from jld_k8s.cluster import Object
+from jld_k8s.delete import delete
+from jld_k8s.errors import ClusterError, SiteError
+from jld_k8s.site import Site
+
+MakeSite = Callable[..., Site]
+
+
+def made(folder: Path) -> Path:
+    """Make a folder as a backup is."""
+    folder.mkdir()
+    (folder / backup.HOMES).write_bytes(b"homes")
+    record = {"sha256": {backup.HOMES: backup.digest(folder / backup.HOMES)}}
+    (folder / backup.RECORD).write_text(json.dumps(record))
+    return folder
+
+
+def test_a_backup_never_overwrites(cluster: Any, tmp_path: Path) -> None:
+    """A folder that is there is left as it is."""
+    with pytest.raises(SiteError, match="a folder that is not there yet"):
+        backup.backup(cluster, made(tmp_path / "old"))
+
+
+def test_half_a_backup_has_no_name(cluster: Any, tmp_path: Path) -> None:
+    """Where something cannot be copied, no folder of the name is left that one might take for a backup."""
+    with pytest.raises(ClusterError, match="the homes cannot be copied"):
+        backup.backup(cluster, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_database_is_copied_while_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in the hub's pod copies a database that others write to, and puts it back whole."""
+    place = tmp_path / "hub.sqlite"
+    used = sqlite3.connect(place)
+    used.execute("create table t (x)")
+    used.execute("insert into t values (1)")
+    used.commit()
+    used.execute("insert into t values (2)")  # not committed: not there for anybody else
+    read = backup.READ.replace(backup.PLACE, str(place))
+    copy = subprocess.run([sys.executable, "-I", "-c", read], capture_output=True, check=True).stdout
+    used.rollback()
+    used.close()
+    other = tmp_path / "other.sqlite"
+    (tmp_path / "other.sqlite-wal").write_bytes(b"of another database")
+    monkeypatch.chdir(tmp_path)
+    write = backup.WRITE.replace(backup.PLACE, str(other))
+    subprocess.run([sys.executable, "-I", "-c", write], input=copy, check=True)
+    restored = sqlite3.connect(other)
+    assert restored.execute("select x from t").fetchall() == [(1,)]
+    restored.close()
+    assert not (tmp_path / "other.sqlite-wal").exists()
+
+
+def test_a_broken_database_is_not_put_back(tmp_path: Path) -> None:
+    """What is no whole database does not take the place of one."""
+    place = tmp_path / "hub.sqlite"
+    place.write_bytes(b"the old one")
+    write = backup.WRITE.replace(backup.PLACE, str(place))
+    done = subprocess.run([sys.executable, "-I", "-c", write], input=b"x" * 4096, capture_output=True, check=False)
+    assert done.returncode
+    assert place.read_bytes() == b"the old one"
+
+
+def test_a_backup_is_checked_before_anything_ends(site: MakeSite, cluster: Any, tmp_path: Path) -> None:
+    """A backup that is not what was written, or none, ends a restore before it has changed anything."""
+    folder = made(tmp_path / "b")
+    (folder / backup.HOMES).write_bytes(b"other")
+    summit = site("demo")
+    with pytest.raises(SiteError, match=f"{backup.HOMES} is not what was written"):
+        backup.restore(summit, cluster, folder, summit.name)
+    with pytest.raises(SiteError, match="a folder that make k8s-backup has made"):
+        backup.restore(summit, cluster, tmp_path / "none", summit.name)
+    assert cluster.commands == []
+
+
+@pytest.mark.parametrize("confirmed", ["", "yes", "demo"])
+def test_restore_and_delete_are_asked_twice(site: MakeSite, cluster: Any, tmp_path: Path, confirmed: str) -> None:
+    """Without the site's own name nothing is removed or overwritten."""
+    summit = site("demo")
+    with pytest.raises(SiteError, match=rf"^CONFIRM={confirmed}: {summit.name}, if"):
+        backup.restore(summit, cluster, made(tmp_path / "b"), confirmed)
+    with pytest.raises(SiteError, match="homes, database and secrets stay"):
+        delete(summit, cluster, confirmed, "")
+    with pytest.raises(SiteError, match="homes, database and secrets too"):
+        delete(summit, cluster, confirmed, "delete")
+    assert cluster.commands == []
+
+
+def test_data_is_deleted_by_one_word(site: MakeSite, cluster: Any) -> None:
+    """Any other word than `delete` is no word for it."""
+    summit = site("demo")
+    with pytest.raises(SiteError, match="DATA=true: delete"):
+        delete(summit, cluster, summit.name, "true")
+
+
+def test_who_writes_the_database_has_the_hubs_rights_alone() -> None:
+    """The pod that puts the database back is confined as the hub, has its volume, and neither its token nor secrets."""
+    confined = {"allowPrivilegeEscalation": False}
+    hub: Object = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "securityContext": {"runAsUser": 64081},
+                    "volumes": [{"name": "database"}, {"name": "secrets"}],
+                    "containers": [
+                        {
+                            "image": "hub:1",
+                            "securityContext": confined,
+                            "resources": {"limits": {"memory": "1Gi"}},
+                            "volumeMounts": [
+                                {"name": "secrets", "mountPath": "/run/secrets/hub"},
+                                {"name": "database", "mountPath": "/srv/hub"},
+                            ],
+                        }
+                    ],
+                }
+            }
+        }
+    }
+    pod = backup.writer(hub)
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["database"]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert pod["spec"]["securityContext"] == {"runAsUser": 64081}
+    assert pod["spec"]["containers"][0]["securityContext"] == confined
