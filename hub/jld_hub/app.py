@@ -73,7 +73,7 @@ def configure(settings: Settings) -> Config:
     hub.db_url = settings.database_url
     hub.upgrade_db = True
     hub.cookie_secret = bytes.fromhex(settings.hub_cookie_secret.get_secret_value())
-    c.CryptKeeper.keys = [bytes.fromhex(settings.hub_crypt_key.get_secret_value())]
+    c.CryptKeeper.keys = [bytes.fromhex(key) for key in settings.hub_crypt_key.get_secret_value().split(";")]
 
     # Proxy and labs live on while the hub is away. A proxy that was restarted has lost its routes; with each look
     # at the labs' activity the hub compares them with its own list and puts them back.

@@ -122,7 +122,9 @@ class Settings(BaseSettings):
     )
     hub_proxy_token: SecretStr = Field(description="token of the proxy's API")
     hub_cookie_secret: SecretStr = Field(description="key that signs cookies: 64 hexadecimal digits")
-    hub_crypt_key: SecretStr = Field(description="key that encrypts auth_state: 64 hexadecimal digits")
+    hub_crypt_key: SecretStr = Field(
+        description="key that encrypts auth_state: 64 hexadecimal digits; former ones, which still decrypt, behind `;`"
+    )
     hub_fileserver_url: str = Field("http://fileserver:8083", description="the provisioner of homes")
     hub_fileserver_token: SecretStr = Field(description="the provisioner's bearer token")
     hub_metrics_token: SecretStr | None = Field(
@@ -241,12 +243,19 @@ class Settings(BaseSettings):
             raise ValueError("an address such as https://host/hub/oauth_callback")
         return url
 
-    @field_validator("hub_cookie_secret", "hub_crypt_key")
+    @field_validator("hub_cookie_secret")
     @classmethod
     def _key(cls, key: SecretStr) -> SecretStr:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", key.get_secret_value()):
             raise ValueError("64 hexadecimal digits, as `openssl rand -hex 32` prints them")
         return key
+
+    @field_validator("hub_crypt_key")
+    @classmethod
+    def _keys(cls, keys: SecretStr) -> SecretStr:
+        for key in keys.get_secret_value().split(";"):
+            cls._key(SecretStr(key))
+        return keys
 
     @model_validator(mode="after")
     def _positions(self) -> "Settings":

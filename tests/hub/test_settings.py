@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from jld_hub.app import configure
 from jld_hub.settings import EX_CONFIG, load
 
 Environment = pytest.MonkeyPatch
@@ -97,6 +98,18 @@ def test_a_wrong_secret_is_not_printed(environment: Environment, capsys: Capture
     line = capsys.readouterr().err
     assert "HUB_CRYPT_KEY=***: 64 hexadecimal digits" in line
     assert "hunter2" not in line
+
+
+def test_former_keys_decrypt(environment: Environment, capsys: Capture) -> None:
+    """What was encrypted with a former key, behind the one in use, is still read; each key is checked."""
+    new, former = "c" * 64, "b" * 64
+    environment.setenv("HUB_CRYPT_KEY", f"{new};{former}")
+    keys = configure(load()).CryptKeeper["keys"]
+    assert keys == [bytes.fromhex(new), bytes.fromhex(former)]
+    environment.setenv("HUB_CRYPT_KEY", f"{new};")
+    with pytest.raises(SystemExit):
+        load()
+    assert "HUB_CRYPT_KEY=***: 64 hexadecimal digits" in capsys.readouterr().err
 
 
 def test_secret_from_a_file(environment: Environment, tmp_path: Path) -> None:

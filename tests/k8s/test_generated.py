@@ -80,7 +80,7 @@ def test_homes_over_nfs(site: MakeSite, kubectl: Cluster) -> None:
     for claim, namespace in (("homes", LABS), ("keepalive", SYSTEM)):
         volume = named(objects, "PersistentVolume", f"jupyterlabdemo-{claim}")
         assert volume
-        assert volume["spec"]["nfs"] == {"server": "10.96.7.7", "path": "/"}
+        assert volume["spec"]["nfs"] == {"server": "10.96.7.7", "path": "/export"}
         assert volume["spec"]["mountOptions"] == ["nfsvers=4.2", "hard"]
         assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
         assert volume["spec"]["storageClassName"] == ""
