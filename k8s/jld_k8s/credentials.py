@@ -4,14 +4,14 @@ import base64
 import json
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jld_embedded.certificates import LOOPBACK, Authority, self_signed
 from jld_embedded.state import write
 
-from .cluster import FILES, LOGS, NAME, PART_OF, SYSTEM, Cluster, Object
+from .cluster import FILES, LOGS, NAME, NAMESPACES, PART_OF, SYSTEM, Cluster, Object
 from .errors import ClusterError
 from .finding import Finding
 from .manifests import Key, config_maps, mounted_secrets, workloads
@@ -28,8 +28,6 @@ PARTS = ("filebeat", "logstash", "broker")
 
 AUTHORITY = Key(SYSTEM, "pipeline-authority")
 """Mounted by nobody. Beside the authority it has, while one follows another, `next` or `previous`, trusted too."""
-
-FORMS = ("authority.pem", "authority.key", "next.pem", "next.key", "previous.pem")
 
 SECRETS: Mapping[Key, tuple[str, ...]] = {
     Key(SYSTEM, "proxy"): ("proxy_token",),
@@ -49,11 +47,25 @@ SECRETS: Mapping[Key, tuple[str, ...]] = {
 }
 """What each service finds in /run/secrets, as far as it exists."""
 
+REGISTRY = tuple(Key(namespace, "registry") for namespace in NAMESPACES)
+"""What nodes show to a registry that asks who they are; each namespace's own, as pods name it."""
+
+REGISTRY_FILE, REGISTRY_KEY = "registry.json", ".dockerconfigjson"
+"""What an operator gives, in the form of Docker's config.json, and what Kubernetes calls it."""
+
+TYPES = {"nginx": "kubernetes.io/tls", "registry": "kubernetes.io/dockerconfigjson"}
+
 OPTIONAL = ("database_url", "broker_authority.pem", "broker_client.pem", "broker_client.key", "members.yaml")
 """What an operator gives where a setting names it."""
 
 STAND_IN = b"0" * 64
 """What a component would take for a secret that nobody has given yet."""
+
+ENDS = (
+    ("github", "github_client_secret", "standin_client_secret"),
+    ("broker", "broker_password", "publisher_password"),
+)
+"""Parts of the demo, and what each has the other end of, which elsewhere the operator gives."""
 
 REMEDIES = {
     "github_client_secret": "the client secret of the OAuth application that GITHUB_CLIENT_ID names",
@@ -79,12 +91,11 @@ class Plan(NamedTuple):
 
 def existing(cluster: Cluster) -> dict[Key, Object]:
     """Read the Secrets of the system that are in the cluster, whoever made them."""
-    namespaces = dict.fromkeys(owner.namespace for owner in SECRETS)
-    found = [one for namespace in namespaces for one in cluster.items("secrets", f"--namespace={namespace}")]
+    found = [one for namespace in NAMESPACES for one in cluster.items("secrets", f"--namespace={namespace}")]
     return {
         name: one
         for one in found
-        if (name := Key(one["metadata"]["namespace"], one["metadata"]["name"])) in (*SECRETS, AUTHORITY)
+        if (name := Key(one["metadata"]["namespace"], one["metadata"]["name"])) in (*SECRETS, AUTHORITY, *REGISTRY)
     }
 
 
@@ -115,48 +126,61 @@ def plan(site: Site, objects: Iterable[Object], kept: Mapping[Key, Content]) -> 
     """
     rendered = list(objects)
     names = needed(rendered)
-    pipeline = certificates(kept) if any(name.name in PARTS for name in names) else {}
+    values = Values(site, kept, names)
+    settings = [text for found in config_maps(rendered).values() for text in (found.get("data") or {}).values()]
+    named = {Path(text).name for text in settings}
     findings: list[Finding] = []
-    named = {
-        Path(value).name for found in config_maps(rendered).values() for value in (found.get("data") or {}).values()
-    }
-    shared: dict[str, bytes] = {}
-
-    def value(owner: Key, name: str) -> bytes | None:
-        standin, broker = Key(SYSTEM, "github") in names, Key(SYSTEM, "broker") in names
-        name = {
-            "github_client_secret": "standin_client_secret" if standin else name,
-            "broker_password": "publisher_password" if broker else name,
-        }.get(name, name)
-        if name in pipeline:
-            return pipeline[name]
-        if name not in shared:
-            found = site.given(name)
-            if found is None and owner.name == "nginx" and site.is_demo:
-                shared.update(browser_certificate(kept.get(owner, {})))
-                return shared[name]
-            found = found or kept.get(owner, {}).get(name) or first(kept, name)
-            if found is None and name == "passphrase":
-                found = secrets.token_hex(8).encode()
-            if found is None and name in MADE:
-                found = token()
-            if found is None:
-                return None
-            shared[name] = found
-        return shared[name]
-
     wanted: dict[Key, Content] = {}
     for owner in names:
-        values = {name: value(owner, name) for name in SECRETS[owner]}
-        wanted[owner] = {name: found for name, found in values.items() if found is not None}
+        found = {name: values.find(owner, name) for name in SECRETS[owner]}
+        wanted[owner] = {name: value for name, value in found.items() if value is not None}
         findings += [
             Finding(f"{site.secrets / name} is missing", f"put {REMEDIES.get(name, 'it')} there, mode 0600")
-            for name, found in values.items()
-            if found is None and (name not in OPTIONAL or name in named)
+            for name in found.keys() - wanted[owner].keys()
+            if name not in OPTIONAL or name in named
         ]
-    if pipeline:
-        wanted[AUTHORITY] = {name: pipeline[f"pipeline/{name}"] for name in FORMS if f"pipeline/{name}" in pipeline}
-    return Plan(wanted, findings)
+    if registry := site.given(REGISTRY_FILE) or kept.get(REGISTRY[0], {}).get(REGISTRY_KEY):
+        wanted |= {owner: {REGISTRY_KEY: registry} for owner in REGISTRY}
+    if values.authority:
+        wanted[AUTHORITY] = values.authority
+    return Plan(wanted, sorted(findings))
+
+
+class Values:
+    """Finds, or makes, each value once, for all who share it.
+
+    Attributes:
+        authority: what the Secret of the pipeline's authority is to hold.
+    """
+
+    def __init__(self, site: Site, kept: Mapping[Key, Content], names: Sequence[Key]) -> None:
+        """Take the site, what the cluster has, and the Secrets that are needed."""
+        self.site = site
+        self.kept = kept
+        issued, self.authority = certificates(kept) if any(name.name in PARTS for name in names) else ({}, {})
+        self.found: dict[str, bytes] = dict(issued)
+        self.aliases = {name: other for part, name, other in ENDS if Key(SYSTEM, part) in names}
+
+    def find(self, owner: Key, name: str) -> bytes | None:
+        """Give a value; None where only the operator can."""
+        name = self.aliases.get(name, name)
+        if name not in self.found and (value := self._given(owner, name) or self._made(name)):
+            self.found[name] = value
+        return self.found.get(name)
+
+    def _given(self, owner: Key, name: str) -> bytes | None:
+        if value := self.site.given(name):
+            return value
+        if owner.name == "nginx" and self.site.is_demo:
+            self.found |= browser_certificate(self.kept.get(owner, {}))
+            return self.found[name]
+        return self.kept.get(owner, {}).get(name) or first(self.kept, name)
+
+    @staticmethod
+    def _made(name: str) -> bytes | None:
+        if name == "passphrase":
+            return secrets.token_hex(8).encode()
+        return token() if name in MADE else None
 
 
 def whole(plan: Plan) -> Mapping[Key, Content]:
@@ -182,10 +206,13 @@ def first(kept: Mapping[Key, Content], name: str) -> bytes | None:
     )
 
 
-def certificates(kept: Mapping[Key, Content]) -> dict[str, bytes]:
-    """Give the authority, under `pipeline/`, and what it issues; make what is missing or ends soon.
+def certificates(kept: Mapping[Key, Content]) -> tuple[Content, Content]:
+    """Make what is missing or ends soon of the pipeline's authority and of what it issues.
 
     What each part trusts is the authority, and the one that follows or went before it while they change.
+
+    Returns:
+        What the parts get, and what the authority's Secret is to hold.
     """
     authority = dict(kept.get(AUTHORITY, {}))
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
@@ -203,7 +230,7 @@ def certificates(kept: Mapping[Key, Content]) -> dict[str, bytes]:
         made = {file.name: file.read_bytes() for file in root.iterdir()}
     authority |= {name: made.pop(name) for name in ("authority.pem", "authority.key")}
     trusted = [authority[name] for name in ("authority.pem", "next.pem", "previous.pem") if name in authority]
-    return {**made, "authority.pem": b"".join(trusted), **{f"pipeline/{name}": authority[name] for name in authority}}
+    return {**made, "authority.pem": b"".join(trusted)}, authority
 
 
 def browser_certificate(kept: Content) -> dict[str, bytes]:
@@ -227,7 +254,7 @@ def secret(name: Key, values: Content) -> Object:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name.name, "namespace": name.namespace, "labels": {NAME: name.name, label: part_of}},
-        "type": "kubernetes.io/tls" if name.name == "nginx" else "Opaque",
+        "type": TYPES.get(name.name, "Opaque"),
         "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
     }
     return made

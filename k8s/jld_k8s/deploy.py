@@ -7,7 +7,7 @@ from jld_embedded.up import say
 
 from . import credentials, facts, pairs, rollout
 from .cluster import FILES, MANAGER, SYSTEM, Cluster, Object, complaints, listed
-from .errors import ClusterError, RolloutError, StrandedError
+from .errors import ClusterError, RolloutError, SiteError, StrandedError
 from .facts import UNKNOWN
 from .generated import PROGRAMS
 from .lock import locked
@@ -92,7 +92,7 @@ def difference(cluster: Cluster, objects: Sequence[Object]) -> str:
         ClusterError: where they cannot be compared.
     """
     there = {found["metadata"]["name"] for found in cluster.items("namespaces")}
-    comparable = [found for found in objects if found["metadata"].get("namespace", next(iter(there))) in there]
+    comparable = [found for found in objects if found["metadata"].get("namespace") in (None, *there)]
     ended = cluster.ask(
         *("diff", "--server-side", "--force-conflicts", MANAGER, "--filename=-"),
         text=listed(comparable),
@@ -205,14 +205,15 @@ def rollback(cluster: Cluster, number: int | None) -> None:
         number: of the release; the one before the last unless given.
 
     Raises:
-        RolloutError: where there is none, or it does not come to run.
+        SiteError: where there is none.
+        RolloutError: where it does not come to run; the last one runs again.
     """
     with locked(cluster):
         kept = releases(cluster)
         chosen = next((one for one in kept[1:] if number in (None, one.number)), None)
         if chosen is None:
             known = ", ".join(str(one.number) for one in kept[1:]) or "none"
-            raise RolloutError(f"RELEASE={number or ''}: a former release; there are {known}")
+            raise SiteError(f"RELEASE={number or ''}: a former release; there are {known}")
         say(f"going back from release {kept[0].number} to {chosen.number} of {chosen.time}")
         objects = today(cluster, chosen)
         activate(cluster, objects, difference(cluster, objects))

@@ -12,9 +12,11 @@ from jld_fileserver.settings import ServerSettings
 
 from dev.configuration import COMPONENTS, variables
 
-from .cluster import FILES, LABS, LOGS, NAME, SYSTEM, Object
+from .cluster import FILES, LABS, LOGS, NAME, NAMESPACES, SYSTEM, Object
+from .credentials import REGISTRY, REGISTRY_FILE
 from .facts import Facts
 from .manifests import DEFAULT_LAB, SECRETS_MARK, Key, config_maps, dump, images, mark, named, workloads
+from .puller import puller
 from .site import Site
 
 PROGRAMS = {
@@ -59,11 +61,21 @@ def fill(site: Site, base: Sequence[Object], facts: Facts, versions: Mapping[Key
         ("images.yaml", [puller(menu(site, base), base)] if menu(site, base) else []),
         ("policies.yaml", [*policies(site, facts)]),
         ("nfs.yaml", [*nfs(base, facts)]),
+        ("accounts.yaml", [*accounts(site, versions)]),
     ):
         if resources:
             _write(site, name, resources)
             parts["resources"].append(name)
     patches = [*rolls(base, versions), *homes(site, base)]
+    if any(accounts(site, versions)) and named(base, "ServiceAccount", "hub"):
+        patches.append(
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "hub", "namespace": SYSTEM},
+                "imagePullSecrets": [{"name": REGISTRY[0].name}],
+            }
+        )
     parts["patches"] = [{"patch": json.dumps(patch)} for patch in patches] + [*walls(site, base, facts)]
     parts["images"] = [
         {"name": tag.rpartition(":")[0], "newName": digest.partition("@")[0], "digest": digest.partition("@")[2]}
@@ -136,62 +148,6 @@ def menu_as_set(site: Site, base: Sequence[Object]) -> list[str]:
         return []
     names = site.user.get("LAB_CONTAINER_NAMES") or hub.get("data", {}).get("LAB_CONTAINER_NAMES") or DEFAULT_LAB
     return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
-    """Write the DaemonSet that has every node pull the images of labs before somebody waits for one.
-
-    Each image is pulled to run a program that ends at once; what stays is a container of an image that every node has
-    anyway, the shipper's.
-    """
-    labels = {NAME: "images", "app.kubernetes.io/part-of": "jupyterlabdemo"}
-    shipper = named(base, "DaemonSet", "filebeat")
-    resident = shipper["spec"]["template"]["spec"]["containers"][0]["image"] if shipper else pulled[0]
-    confined = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-    little = {"requests": {"cpu": "1m", "memory": "4Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}
-
-    def container(name: str, image: str, command: list[str]) -> dict[str, Any]:
-        return {
-            "name": name,
-            "image": image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": command,
-            "resources": little,
-            "securityContext": confined,
-        }
-
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "images", "namespace": LABS, "labels": labels},
-        "spec": {
-            "selector": {"matchLabels": {NAME: "images"}},
-            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    # The resident does not hear the signal: it is process 1, which has no handler.
-                    "terminationGracePeriodSeconds": 0,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 65534,
-                        "runAsGroup": 65534,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "initContainers": [
-                        container(f"image-{number}", image, ["true"]) for number, image in enumerate(pulled)
-                    ],
-                    "containers": [container("resident", resident, ["sleep", "infinity"])],
-                },
-            },
-        },
-    }
 
 
 def policies(site: Site, facts: Facts) -> Iterator[Object]:
@@ -296,6 +252,24 @@ def homes(site: Site, base: Sequence[Object]) -> Iterator[Object]:
                 "metadata": {"name": found["metadata"]["name"]},
                 "spec": {"hostPath": {"path": moved}},
             }
+
+
+def accounts(site: Site, versions: Mapping[Key, str]) -> Iterator[Object]:
+    """Write the accounts by which pods of all namespaces, labs too, show a registry who they are."""
+    if not (site.secrets / REGISTRY_FILE).exists() and REGISTRY[0] not in versions:
+        return
+    for namespace in NAMESPACES:
+        yield {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {
+                "name": "default",
+                "namespace": namespace,
+                "labels": {"app.kubernetes.io/part-of": "jupyterlabdemo"},
+            },
+            "automountServiceAccountToken": False,
+            "imagePullSecrets": [{"name": REGISTRY[0].name}],
+        }
 
 
 def walls(site: Site, base: Sequence[Object], facts: Facts) -> Iterator[Mapping[str, object]]:

@@ -1,5 +1,6 @@
 """Before anything is changed: all that an operator must put right, at once."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
     with trial.namespace(cluster):
         findings += [*schema(cluster, objects)]
         wanted = pulls(objects, generated.menu(site, objects))
-        findings += trial.pulled(cluster, wanted)
+        findings += trial.pulled(cluster, wanted, plan.wanted.get(credentials.REGISTRY[0], {}))
         python = next((one for one in wanted if "jld-hub" in one), "")
         if python and not any(python in finding.what for finding in findings):
             warn(trial.enforced(cluster, python))
@@ -234,6 +235,7 @@ def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Find
         yield Finding(f"nothing reads {name} in site.env", "see docs/configuration.md for what there is")
     for name in sorted(secret & set(site.user)):
         yield Finding(f"{name} in site.env is a secret", f"put it into a file below {site.secrets}")
+    yield from registry(plan.wanted.get(credentials.REGISTRY[0], {}))
     yield from components.check(objects, credentials.whole(plan))
     host = public_host(objects)
     yield from pairs.check(plan.wanted, host)
@@ -241,6 +243,20 @@ def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Find
         if found["kind"] == "Certificate" and host not in found["spec"]["dnsNames"]:
             what = f"the Certificate {found['metadata']['name']} is not for {host}, which OAUTH_CALLBACK_URL names"
             yield Finding(what, "name it by a patch in the site's kustomization (k8s/components/cert-manager)")
+
+
+def registry(content: credentials.Content) -> Iterator[Finding]:
+    """See that what is shown to a registry has Docker's form."""
+    for text in content.values():
+        try:
+            known = json.loads(text)["auths"]
+        except (ValueError, TypeError, KeyError):
+            known = {}
+        if not known:
+            yield Finding(
+                f"{credentials.REGISTRY_FILE} names no registry",
+                "what docker login writes to ~/.docker/config.json, without a credential helper",
+            )
 
 
 def public_host(objects: Sequence[Object]) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 from jld_embedded.up import say
 
 from .cluster import Cluster, Object
+from .credentials import REGISTRY, Content, secret
 from .errors import ClusterError
 from .finding import Finding
+from .manifests import Key
 from .report import statuses
 from .rollout import PULLING
 
@@ -97,16 +99,18 @@ def pod(name: str, images: Sequence[str], command: Sequence[str], **environment:
     }
 
 
-def pulled(cluster: Cluster, images: Sequence[str], secrets: Sequence[str] = ()) -> list[Finding]:
+def pulled(cluster: Cluster, images: Sequence[str], registry: Content) -> list[Finding]:
     """Have a node pull the images, and find those that it cannot.
 
     Args:
         cluster: whose node.
         images: what to pull.
-        secrets: names of Secrets of the namespace that registries ask for.
+        registry: what to show to a registry that asks; nothing where none does.
     """
     body = pod("pull", images, ["true"])
-    body["spec"]["imagePullSecrets"] = [{"name": name} for name in secrets]
+    if registry:
+        cluster.apply([secret(Key(NAMESPACE, REGISTRY[0].name), registry)])
+        body["spec"]["imagePullSecrets"] = [{"name": REGISTRY[0].name}]
     cluster.apply([body])
     begun, told = time.monotonic(), time.monotonic()
     while True:

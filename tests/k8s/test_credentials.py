@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from jld_k8s import credentials, rotate
-from jld_k8s.cluster import FILES, LOGS, SYSTEM
+from jld_k8s import credentials, preflight, rotate
+from jld_k8s.cluster import FILES, LOGS, NAMESPACES, SYSTEM
 from jld_k8s.credentials import AUTHORITY, Plan, content, existing, keep, plan, secret
 from jld_k8s.errors import ClusterError, SiteError
 from jld_k8s.manifests import Key
@@ -96,6 +96,28 @@ def test_the_cluster_keeps_what_was_given(site: MakeSite) -> None:
     found = plan(made, render("production"), first)
     assert found.findings == []
     assert found.wanted[HUB] == first[HUB]
+
+
+def test_what_a_registry_asks_for(site: MakeSite) -> None:
+    """What nodes show to a registry is in each namespace, in the form that Kubernetes has for it, and is kept."""
+    text = '{"auths": {"registry.test": {"auth": "x"}}}'
+    first = plan(site("production", registry__json=text, **GIVEN), render("production"), {}).wanted
+    assert {owner.namespace for owner in first if owner.name == "registry"} == set(NAMESPACES)
+    made = secret(Key(SYSTEM, "registry"), first[Key(SYSTEM, "registry")])
+    assert made["type"] == "kubernetes.io/dockerconfigjson"
+    assert base64.b64decode(made["data"][".dockerconfigjson"]).decode() == text
+    assert (
+        plan(site("demo"), render("production"), first).wanted[Key(SYSTEM, "registry")]
+        == first[Key(SYSTEM, "registry")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [(b'{"auths": {"a": {}}}', 0), (b"{}", 1), (b"x", 1), (b'{"auths": {}}', 1)]
+)
+def test_a_registrys_file_has_dockers_form(text: bytes, count: int) -> None:
+    """A file for registries that names none is found."""
+    assert len(list(preflight.registry({".dockerconfigjson": text}))) == count
 
 
 def test_cert_manager_makes_the_sites_certificate(site: MakeSite) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
-from jld_k8s.cluster import FILES, LABS, SYSTEM, Cluster, Object
+from jld_k8s.cluster import FILES, LABS, NAMESPACES, SYSTEM, Cluster, Object
 from jld_k8s.facts import UNKNOWN, Facts, node_ranges, recall, remember
 from jld_k8s.manifests import SECRETS_MARK, Key, config_maps, marked, named, pod, untagged, workloads
 from jld_k8s.render import base, render
@@ -145,6 +145,19 @@ def test_pushed_images(site: MakeSite, kubectl: Cluster) -> None:
     told = settings(objects, "hub")
     assert told["LAB_CONTAINER_NAMES"] == f"registry.test/x/jld-lab-py3@{digest},other/lab:3"
     assert told["LAB_CONTAINER_DESCS"] == "lsstsqre/jld-lab-py3:0.1.0,other/lab:3"
+
+
+def test_a_registry_that_asks(site: MakeSite, kubectl: Cluster) -> None:
+    """Where the operator gives what a registry asks for, pods of all namespaces show it, labs and the hub too."""
+    objects = render(site("production", registry__json="{}"), kubectl, FACTS, {})
+    accounts = [found for found in objects if found["kind"] == "ServiceAccount"]
+    assert {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in accounts} == {
+        *((namespace, "default") for namespace in NAMESPACES),
+        (SYSTEM, "hub"),
+    }
+    assert all(one["imagePullSecrets"] == [{"name": "registry"}] for one in accounts)
+    without = render(site("demo"), kubectl, FACTS, {})
+    assert [one["metadata"]["name"] for one in without if one["kind"] == "ServiceAccount"] == ["hub"]
 
 
 def test_a_changed_secret_starts_its_workloads_anew(site: MakeSite, kubectl: Cluster) -> None:
