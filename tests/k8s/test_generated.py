@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
+import yaml
 from jld_k8s.cluster import FILES, LABS, NAMESPACES, SYSTEM, Cluster, Object
 from jld_k8s.facts import UNKNOWN, Facts, node_ranges, recall, remember
 from jld_k8s.manifests import SECRETS_MARK, Key, config_maps, marked, named, pod, untagged, workloads
+from jld_k8s.puller import puller
 from jld_k8s.render import base, render
 from jld_k8s.site import Site
 
@@ -72,6 +74,17 @@ def test_images_of_labs_are_pulled_ahead(site: MakeSite, kubectl: Cluster) -> No
     assert [one["image"] for one in pod(found)["initContainers"]] == ["a/lab:1", "b/lab:2"]
     assert pod(found)["securityContext"]["runAsNonRoot"] is True
     assert all(one["securityContext"]["capabilities"] == {"drop": ["ALL"]} for one in pod(found)["containers"])
+
+
+def test_images_are_pulled_where_labs_may_be() -> None:
+    """Nodes that the labs' template names, or tolerates, pull the images too, with the labs' own ways into a registry."""
+    spec = {"nodeSelector": {"labs": "yes"}, "tolerations": [{"key": "gpu"}], "restartPolicy": "Never"}
+    metadata = {"name": "lab-2bcdfghkmt", "namespace": SYSTEM}
+    lab = {"kind": "ConfigMap", "metadata": metadata, "data": {"pod.yaml": yaml.safe_dump({"spec": spec})}}
+    found = pod(puller(["a/lab:1"], [lab]))
+    assert found["nodeSelector"] == {"labs": "yes"}
+    assert found["tolerations"] == [{"key": "gpu"}]
+    assert "restartPolicy" not in found
 
 
 def test_homes_over_nfs(site: MakeSite, kubectl: Cluster) -> None:
