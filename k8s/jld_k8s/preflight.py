@@ -73,7 +73,8 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
     plan = credentials.plan(site, objects, kept)
     findings = [
         *versions(cluster),
-        *nodes(cluster.items("nodes")),
+        *nodes(known := cluster.items("nodes")),
+        *one_node(known, objects),
         *storage(cluster, objects),
         *plan.findings,
         *settings(site, objects, plan),
@@ -156,6 +157,21 @@ def nodes(found: Sequence[Object]) -> Iterator[Finding]:
         if version < RUNTIMES.get(kind, ()):
             oldest = ".".join(map(str, RUNTIMES[kind]))
             yield Finding(f"node {name} runs {kind} {number}", f"{oldest} or newer is needed: upgrade it")
+
+
+def one_node(found: Sequence[Object], objects: Sequence[Object]) -> Iterator[Finding]:
+    """See that homes in a folder of the node are in one node's: elsewhere members would find other ones."""
+    taken = ("NoSchedule", "NoExecute")
+    free = [
+        node["metadata"]["name"]
+        for node in found
+        if is_there(node) and not any(taint["effect"] in taken for taint in node["spec"].get("taints") or [])
+    ]
+    if generated.is_single_node(objects) and len(free) > 1:
+        yield Finding(
+            f"homes are a folder of the node, and there are {len(free)}: {', '.join(free)}",
+            "leave out the component single-node, or taint all nodes but one",
+        )
 
 
 def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:

@@ -77,7 +77,7 @@ def test_images_of_labs_are_pulled_ahead(site: MakeSite, kubectl: Cluster) -> No
 
 
 def test_images_are_pulled_where_labs_may_be() -> None:
-    """Nodes that the labs' template names, or tolerates, pull the images too, with the labs' own ways into a registry."""
+    """Nodes that the labs' template names, or tolerates, pull the images too."""
     spec = {"nodeSelector": {"labs": "yes"}, "tolerations": [{"key": "gpu"}], "restartPolicy": "Never"}
     metadata = {"name": "lab-2bcdfghkmt", "namespace": SYSTEM}
     lab = {"kind": "ConfigMap", "metadata": metadata, "data": {"pod.yaml": yaml.safe_dump({"spec": spec})}}

@@ -61,6 +61,16 @@ def test_bad_nodes(found: Object, what: str) -> None:
     assert finding.remedy
 
 
+def test_homes_of_one_node() -> None:
+    """Where homes are a folder of the node, a second node that takes pods is found; one that takes none is not."""
+    other = {**node(), "metadata": {"name": "two"}}
+    tainted = {**other, "spec": {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}}
+    (finding,) = preflight.one_node([node(), other], rendered("demo"))
+    assert finding.what == "homes are a folder of the node, and there are 2: one, two"
+    assert list(preflight.one_node([node(), tainted], rendered("demo"))) == []
+    assert list(preflight.one_node([node(), other], rendered("production"))) == []
+
+
 class Telling(Cluster):
     """A cluster that says one thing."""
 
