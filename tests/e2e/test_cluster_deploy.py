@@ -21,8 +21,6 @@ KINDS = (
     *("rolebindings", "networkpolicies", "persistentvolumeclaims", "poddisruptionbudgets", "pods"),
 )
 
-OF_A_CLUSTER = ("namespaces", "persistentvolumes")
-
 Name = tuple[str, str, str]
 
 
@@ -40,7 +38,8 @@ def objects() -> dict[Name, str]:
     That is the generation where it has one, and the version where it has no status either; of pods it is the uid.
     """
     found: dict[Name, str] = {}
-    lists = [(",".join(KINDS), f"--namespace={space}") for space in NAMESPACES] + [(",".join(OF_A_CLUSTER),)]
+    lists: list[tuple[str, ...]] = [(",".join(KINDS), f"--namespace={space}") for space in NAMESPACES]
+    lists += [("namespaces", *NAMESPACES), ("persistentvolumes", "--selector=app.kubernetes.io/part-of=jupyterlabdemo")]
     for words in lists:
         for one in get(*words)["items"]:
             its = one["metadata"]
@@ -62,11 +61,11 @@ def test_second_deploy_changes_nothing(cluster: ClusterStack, lab: Lab) -> None:
 def test_wrong_settings_are_all_told(kind: type[Stack], work: Work) -> None:
     """All wrong settings are told at once, each with what would be right, before anything changes."""
     before = objects()
-    broken = kind(LAB_CPU_LIMIT="lots", SHIPPER_NAME=" ", KEEPALIVE_INTERVAL="often")
+    broken = kind(LAB_CPU_LIMIT="lots", NGINX_HSTS_MAX_AGE="long", KEEPALIVE_INTERVAL="often")
     try:
         with pytest.raises(CommandError) as error:
             broken.up()
-        for text in ("LAB_CPU_LIMIT=lots: ", "SHIPPER_NAME= : ", "KEEPALIVE_INTERVAL=often: "):
+        for text in ("LAB_CPU_LIMIT=lots ", "NGINX_HSTS_MAX_AGE=long ", "KEEPALIVE_INTERVAL=often "):
             assert text in str(error.value)
         assert objects() == before
     finally:

@@ -72,7 +72,8 @@ def test_backup_and_restore(cluster: ClusterStack, visit: Visit, tmp_path: Path)
     for name, mode in ((".", 0o750), ("work", 0o2770), ("work/letter", 0o664)):
         status = (home / name).stat()
         assert (status.st_uid, status.st_gid, oct(stat.S_IMODE(status.st_mode))) == (BOB, BOB, oct(mode)), name
-    until("the hub has noticed the lab's end", lambda: not bob.user()["server"], seconds=60)
+    idle = {"server": None, "pending": None}
+    until("the hub has noticed the lab's end", lambda: idle.items() <= bob.user().items(), seconds=60)
     bob.start_lab()
     assert Lab(bob).terminal("cd; cat work/letter note later").split() == ["kept", "old", "later"]
 

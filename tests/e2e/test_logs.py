@@ -136,7 +136,7 @@ def test_nothing_is_lost_when_parts_are_killed(stack: Stack, lab: Lab, arrived: 
             text = event["message"]
             if stack.origin(event)[0] == "lab" and text.startswith("{"):
                 text = json.loads(text)["message"]
-            if text.startswith(("cell ", "writer ")):
+            if text.startswith(("cell ", writer.mark)):
                 found.append((text, event["event"]["id"]))
         return found
 

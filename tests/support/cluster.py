@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import re
+import secrets
 import shutil
 import subprocess
 from functools import cache
@@ -41,11 +42,12 @@ Object = dict[str, Any]
 
 SHOUT = """
 import itertools, signal, sys, time
+mark = sys.argv[1]
 def end(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, end)
 for number in itertools.count():
-    print('writer', number, 'x' * 300, flush=True)
+    print(mark, number, 'x' * 300, flush=True)
     time.sleep(0.002)
 """
 
@@ -158,7 +160,8 @@ class PodWriter:
     name = "writer"
 
     def __init__(self) -> None:
-        manifest = simple_pod(self.name, ["/usr/bin/python3", "-c", SHOUT])
+        self.mark = f"writer-{secrets.token_hex(4)} "
+        manifest = simple_pod(self.name, ["/usr/bin/python3", "-c", SHOUT, self.mark.strip()])
         kubectl("--namespace", SYSTEM, "create", "--filename=-", text=json.dumps(manifest))
         kubectl("--namespace", SYSTEM, "wait", "--for=condition=Ready", f"pod/{self.name}", "--timeout=60s")
 
@@ -170,8 +173,8 @@ class PodWriter:
         kubectl("--namespace", SYSTEM, "exec", self.name, "--", "kill", "-TERM", "1")
         until("the writer has ended", lambda: self._phase() in ("Succeeded", "Failed"), seconds=60)
         (last,) = kubectl("--namespace", SYSTEM, "logs", self.name, "--tail=1").splitlines()
-        _, number, padding = last.split()
-        return [f"writer {number} {padding}" for number in range(int(number) + 1)]
+        _, last, padding = last.split()
+        return [f"{self.mark}{number} {padding}" for number in range(int(last) + 1)]
 
     def remove(self) -> None:
         """Stop, and remove what was written."""

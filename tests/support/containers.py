@@ -37,6 +37,8 @@ class ContainerWriter:
         name: Of the container.
     """
 
+    mark = "writer "
+
     def __init__(self, name: str) -> None:
         self.name = name
         shout = "import itertools, time\nfor n in itertools.count(): print('writer', n, flush=True); time.sleep(0.002)"

@@ -55,7 +55,7 @@ class Database:
         serve = self._as_user(
             "postgres", "-D", f"{self.folder}/data", "-h", self.host, "-p", str(self.port), "-k", str(self.folder)
         )
-        with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("wb")) as server:
+        with (self.folder / "log").open("wb") as log, subprocess.Popen(serve, stdout=log, stderr=log) as server:
             try:
                 until("PostgreSQL answers", lambda: self.ask("select 1", "postgres"))
                 self.ask(f"create user hub password '{PASSWORD}'", "postgres")

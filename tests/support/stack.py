@@ -62,7 +62,13 @@ def until(what: str, check: Callable[[], T], seconds: float = 30) -> T:
 
 
 class Writer(Protocol):
-    """Writes numbered lines to a log, 500 a second, which is rotated now and then."""
+    """Writes numbered lines to a log, 500 a second, which is rotated now and then.
+
+    Attributes:
+        mark: What each of them begins with.
+    """
+
+    mark: str
 
     def end(self) -> list[str]:
         """Stop, and return what was written."""
@@ -81,6 +87,7 @@ class FileWriter(threading.Thread):
     def __init__(self, path: Path) -> None:
         super().__init__(daemon=True)
         self.path = path
+        self.mark = f"{path.stem} "
         self.lines: list[str] = []
         self.over = threading.Event()
         self.start()

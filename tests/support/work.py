@@ -29,6 +29,7 @@ class Work:
         self.stack = stack
         self.alice = alice
         self.lab = lab
+        assert alice.start_lab().is_success
         self.id = stack.lab_id("alice")
         self.kernel = lab.api("POST", "kernels", json={"name": "LSST_Stack"})["id"]
         with lab.join(self.kernel) as kernel:

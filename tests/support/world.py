@@ -46,13 +46,13 @@ def place(*addresses: str, ports: tuple[int, ...] = (PORT,)) -> Iterator[str]:
         f"ip -n {name} addr add {there}/30 dev eth0",
         f"ip -n {name} link set eth0 up",
         f"ip -n {name} link set lo up",
-        f"ip -n {name} route add default via {here}",
     ]
     for address in addresses:
         commands += [
             f"ip -n {name} addr add {address}/32 dev eth0",
             f"ip route add {address}/32 via {there} dev {ours}",
         ]
+    commands.append(f"ip -n {name} route add default via {here} src {(*addresses, there)[0]}")
     try:
         for command in commands:
             subprocess.run(command.split(), check=True)
