@@ -102,7 +102,7 @@ def configure(settings: Settings) -> Config:
 
     hub.services, hub.load_roles = [], []
     if settings.hub_cull_idle_seconds:
-        _cull(c, settings.hub_cull_idle_seconds)
+        _cull(c, settings)
     if settings.hub_metrics_token:
         hub.services.append({"name": "metrics", "api_token": settings.hub_metrics_token.get_secret_value()})
         hub.load_roles.append({"name": "metrics", "services": ["metrics"], "scopes": ["read:metrics"]})
@@ -155,8 +155,13 @@ def _sign_in(c: Config, settings: Settings) -> None:
     member.membership_grace = settings.hub_membership_grace
 
 
-def _cull(c: Config, seconds: int) -> None:
-    """Run jupyterhub-idle-culler as a service with the least scopes that its documentation names."""
+def _cull(c: Config, settings: Settings) -> None:
+    """Run jupyterhub-idle-culler as a service with the least scopes that its documentation names.
+
+    It is beside the hub: the name by which labs know the hub leads there through policies that do not have it in mind.
+    """
+    seconds = settings.hub_cull_idle_seconds
+    host = settings.hub_host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - what to reach, not what to listen on
     c.JupyterHub.services.append(
         {
             "name": "idle-culler",
@@ -165,6 +170,7 @@ def _cull(c: Config, seconds: int) -> None:
                 *("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "jupyterhub_idle_culler"),
                 f"--timeout={seconds}",
                 f"--cull-every={min(seconds, 600)}",
+                f"--url=http://{host}:{settings.hub_port}/hub/api",
             ],
         }
     )
