@@ -48,7 +48,7 @@ test-%: ready ## run one suite
 images: tools ## build the images of all components, and print their sizes
 	@.venv/bin/python -P dev/images.py
 
-e2e: ready ## run the end-to-end suite against a stack of its own; target=embedded or compose
+e2e: ready ## run the end-to-end suite against a stack of its own; target=embedded, compose or cluster
 	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m "not browser"
 
 e2e-browser: ready ## run the end-to-end tests that use a browser

@@ -40,8 +40,11 @@ def remove(cluster: Cluster) -> None:
     for namespace in NAMESPACES:
         if cluster.find("namespace", namespace):
             # Policies last: nobody's lab is to have a moment without.
-            kinds = ",".join(kind for kind in (*PRUNED, "pods") if kind != "networkpolicies")
+            kinds = ",".join(kind for kind in (*PRUNED, "pods") if kind not in ("networkpolicies", "services"))
             cluster.ask("delete", kinds, f"--namespace={namespace}", f"--selector={PART_OF}", "--ignore-not-found")
+            # Volumes, which stay, have the fileserver's address, which no later Service would be given.
+            services = f"--selector={PART_OF},{NAME}!=fileserver"
+            cluster.ask("delete", "services", f"--namespace={namespace}", services, "--ignore-not-found")
             if namespace == LABS:
                 # The hub's own: each lab's token.
                 cluster.run("delete", "secrets", f"--namespace={LABS}", f"--selector={NAME}=lab")

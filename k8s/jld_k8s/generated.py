@@ -198,7 +198,8 @@ def block(address: str) -> str:
 
 def is_single_node(base: Sequence[Object]) -> bool:
     """Whether homes are a folder of the node, and no NFS is spoken."""
-    return named(base, "PersistentVolume", "jupyterlabdemo-homes") is not None
+    homes = named(base, "PersistentVolume", "jupyterlabdemo-homes")
+    return homes is not None and "hostPath" in homes["spec"]
 
 
 def nfs(base: Sequence[Object], facts: Facts) -> Iterator[Object]:

@@ -61,14 +61,14 @@ def test_bad_nodes(found: Object, what: str) -> None:
     assert finding.remedy
 
 
-def test_homes_of_one_node() -> None:
+def test_homes_of_one_node(site: MakeSite) -> None:
     """Where homes are a folder of the node, a second node that takes pods is found; one that takes none is not."""
     other = {**node(), "metadata": {"name": "two"}}
     tainted = {**other, "spec": {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}}
     (finding,) = preflight.one_node([node(), other], rendered("demo"))
     assert finding.what == "homes are a folder of the node, and there are 2: one, two"
     assert list(preflight.one_node([node(), tainted], rendered("demo"))) == []
-    assert list(preflight.one_node([node(), other], rendered("production"))) == []
+    assert list(preflight.one_node([node(), other], render(site("production"), Cluster("kubectl"), FACTS, {}))) == []
 
 
 class Telling(Cluster):
@@ -148,7 +148,8 @@ def test_storage(claims: list[Object], classes: list[Object], whats: list[str]) 
 
 def test_nodes_addresses_are_proposed(site: MakeSite) -> None:
     """Where homes are on NFS it must be said who the nodes are; those of today are proposed."""
-    (finding,) = preflight.node_ranges(site("production"), rendered("production"), FACTS)
+    made = site("production")
+    (finding,) = preflight.node_ranges(made, render(made, Cluster("kubectl"), FACTS, {}), FACTS)
     assert "K8S_NODE_CIDRS=192.0.2.2/32,10.244.1.1/32" in finding.remedy
     assert list(preflight.node_ranges(site("demo"), rendered("demo"), FACTS)) == []
 
