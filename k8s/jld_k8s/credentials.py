@@ -260,7 +260,7 @@ def secret(name: Key, values: Content) -> Object:
     return made
 
 
-def keep(cluster: Cluster, wanted: Mapping[Key, Content], there: Mapping[Key, Object]) -> list[str]:
+def keep(cluster: Cluster, wanted: Mapping[Key, Content], there: Mapping[Key, Object]) -> list[Key]:
     """Bring the Secrets of the cluster to what they are to hold.
 
     Returns:
@@ -279,7 +279,7 @@ def keep(cluster: Cluster, wanted: Mapping[Key, Content], there: Mapping[Key, Ob
                 cluster.apply([secret(name, wanted[name])])
         except ClusterError as error:
             raise ClusterError(f"the cluster does not take the Secret {name.namespace}/{name.name}") from error
-    return [name.name for name in changed]
+    return changed
 
 
 def versions(there: Mapping[Key, Object]) -> dict[Key, str]:

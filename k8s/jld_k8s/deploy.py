@@ -1,7 +1,7 @@
 """`make k8s-deploy`: from a site to a system that runs, or back to what ran before."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jld_embedded.up import say
 
@@ -51,11 +51,13 @@ def roll(site: Site, cluster: Cluster, change: Change | None = None) -> Ready:
         What was rolled out.
     """
     ready = preflight(site, cluster, change)
-    ready, made = prepare(site, cluster, ready)
+    there = credentials.existing(cluster)
+    ready, made = prepare(site, cluster, ready, there)
     if made:
-        say(f"secrets made or changed: {', '.join(made)}")
+        say(f"secrets made or changed: {', '.join(name.name for name in made)}")
     changes = difference(cluster, ready.objects)
-    removed = activate(cluster, ready.objects, changes)
+    former = {name: credentials.content(there[name]) for name in made if name in there}
+    removed = activate(cluster, ready.objects, changes, former)
     number = store(cluster, ready.objects)
     if number:
         say(f"release {number}" + (f"; removed {', '.join(removed)}" if removed else ""))
@@ -64,8 +66,14 @@ def roll(site: Site, cluster: Cluster, change: Change | None = None) -> Ready:
     return ready
 
 
-def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[Ready, list[str]]:
+def prepare(site: Site, cluster: Cluster, ready: Ready, there: Mapping[Key, Object]) -> tuple[Ready, list[Key]]:
     """Bring namespaces, the fileserver's address and the Secrets into the cluster, and render with what is known then.
+
+    Args:
+        site: what to roll out.
+        cluster: where.
+        ready: what the preflight has left.
+        there: the Secrets of the cluster.
 
     Returns:
         The same with the manifests as they are to be applied, and the names of the Secrets that were made or changed.
@@ -80,7 +88,7 @@ def prepare(site: Site, cluster: Cluster, ready: Ready) -> tuple[Ready, list[str
         found = cluster.find("service", "fileserver", FILES)
         told = told._replace(fileserver=found["spec"]["clusterIP"] if found else UNKNOWN)
     facts.remember(site, told)
-    made = credentials.keep(cluster, ready.plan.wanted, credentials.existing(cluster))
+    made = credentials.keep(cluster, ready.plan.wanted, there)
     objects = render(site, cluster, told, credentials.versions(credentials.existing(cluster)))
     return ready._replace(objects=objects, facts=told), made
 
@@ -126,13 +134,16 @@ def show(changes: str, limit: int = SHOWN) -> None:
         say(f"  … and {len(lines) - limit} lines more (make k8s-diff shows all of them)")
 
 
-def activate(cluster: Cluster, objects: list[Object], changes: str) -> list[str]:
+def activate(
+    cluster: Cluster, objects: list[Object], changes: str, former: Mapping[Key, credentials.Content]
+) -> list[str]:
     """Apply manifests and wait until all runs; go back to the last release where it does not come to that.
 
     Args:
         cluster: where.
         objects: what to apply.
         changes: how they differ from what is there.
+        former: what Secrets had that were changed for this: it may be they that keep it from running.
 
     Returns:
         What was removed, as it is no longer rendered.
@@ -155,7 +166,7 @@ def activate(cluster: Cluster, objects: list[Object], changes: str) -> list[str]
             raise RolloutError(
                 "the first deploy has failed; mend the cause and run it again, or make k8s-delete"
             ) from error
-        restore(cluster, before[0])
+        restore(cluster, before[0], former)
         raise RolloutError(f"the deploy has failed ({error}); release {before[0].number} runs again") from error
 
 
@@ -164,14 +175,15 @@ def today(cluster: Cluster, release: Release) -> list[Object]:
     return marked(release.objects, credentials.versions(credentials.existing(cluster)))
 
 
-def restore(cluster: Cluster, release: Release) -> None:
-    """Apply a former release again.
+def restore(cluster: Cluster, release: Release, former: Mapping[Key, credentials.Content]) -> None:
+    """Apply a former release again, with the Secrets that it had.
 
     Raises:
         StrandedError: where that does not come to run either.
     """
     say(f"\ngoing back to release {release.number}")
     try:
+        credentials.keep(cluster, former, credentials.existing(cluster))
         objects = today(cluster, release)
         cluster.apply(objects)
         rollout.Watch(cluster, objects).wait()
@@ -216,5 +228,5 @@ def rollback(cluster: Cluster, number: int | None) -> None:
             raise SiteError(f"RELEASE={number or ''}: a former release; there are {known}")
         say(f"going back from release {kept[0].number} to {chosen.number} of {chosen.time}")
         objects = today(cluster, chosen)
-        activate(cluster, objects, difference(cluster, objects))
+        activate(cluster, objects, difference(cluster, objects), {})
         say(f"release {store(cluster, objects)} is as {chosen.number} was")
