@@ -17,6 +17,9 @@ PREFIX = "org.lsst.jupyterlabdemo"
 SELECTOR = {"app.kubernetes.io/name": "lab"}
 """What tells labs' pods from others of their namespace."""
 
+LABELS = SELECTOR | {"app.kubernetes.io/part-of": "jupyterlabdemo"}
+"""What the hub makes has these, whatever a template says: by them an operator's tools find it."""
+
 CONTAINER = "lab"
 """The container of the template that is the member's."""
 
@@ -104,7 +107,7 @@ def secret(place: Place, token: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": place.name, "labels": dict(SELECTOR)},
+        "metadata": {"name": place.name, "labels": dict(LABELS)},
         "stringData": {TOKEN_KEY: token},
     }
 
@@ -127,7 +130,7 @@ def manifest(
     metadata.pop("namespace", None)
     metadata["labels"] = (
         (metadata.get("labels") or {})
-        | SELECTOR
+        | LABELS
         | {
             f"{PREFIX}/member": place.member,
             f"{PREFIX}/uid": str(lab.identity.uid),

@@ -150,6 +150,7 @@ def test_least_template() -> None:
     made = pod({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "lab"}]}})
     assert made["spec"]["securityContext"]["runAsUser"] == 4242424
     assert made["spec"]["containers"][0]["image"] == "img:1"
+    assert made["metadata"]["labels"]["app.kubernetes.io/part-of"] == "jupyterlabdemo"
 
 
 def changed(**parts: Any) -> str:

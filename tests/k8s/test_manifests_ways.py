@@ -1,7 +1,7 @@
 """Who may speak to whom: what the network policies of a cluster let through, worked out as the API's reference says."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 import pytest
@@ -44,6 +44,9 @@ OUTSIDE = {
     "office": "192.168.1.7",
     "metadata": "169.254.169.254",
     "metadata6": "fe80::7",
+    "azure": "168.63.129.16",
+    "laboratory": "198.18.0.7",
+    "translated metadata": "64:ff9b::a9fe:a9fe",
 }
 """Addresses of others; documentation's stand for public ones (RFC 5737, RFC 3849)."""
 
@@ -257,6 +260,11 @@ def test_private_addresses_are_the_same_everywhere() -> None:
         if policy["metadata"]["name"] in ("lab-internet", "hub-github")
     }
     assert blocks["lab-internet"] == blocks["hub-github"]
+    # What a translator makes of an address is left out as that is (RFC 6052, 2.1: the well-known prefix).
+    four, six = ([ip_network(one) for one in block["ipBlock"]["except"]] for block in blocks["lab-internet"])
+    prefix = int(IPv6Address("64:ff9b::"))
+    translated = [IPv6Network((prefix + int(one.network_address), 96 + one.prefixlen)) for one in four]
+    assert [one for one in translated if one not in six] == []
 
 
 def test_nfs_is_closed() -> None:
