@@ -1,14 +1,19 @@
 """`make k8s-delete`: homes, database and secrets stay unless asked twice."""
 
+from collections.abc import Sequence
+
 from jld_embedded.up import say
 
-from .cluster import FILES, LABS, NAME, NAMESPACES, PART_OF, SYSTEM, Cluster, Object
-from .errors import SiteError
+from .cluster import FILES, LABS, NAME, NAMESPACES, PART_OF, SYSTEM, Cluster, Object, last_line
+from .errors import ClusterError, SiteError
 from .lock import locked
 from .release import PRUNED
 from .site import Site
 
 VOLUMES = (("jupyterlabdemo-homes", LABS), ("jupyterlabdemo-keepalive", SYSTEM), ("jupyterlabdemo-export", FILES))
+
+GONE = 300.0
+"""Seconds that what is deleted may take to go: pods have their time to end."""
 
 
 def delete(site: Site, cluster: Cluster, confirmed: str, data: str) -> None:
@@ -22,6 +27,7 @@ def delete(site: Site, cluster: Cluster, confirmed: str, data: str) -> None:
 
     Raises:
         SiteError: where it is not confirmed.
+        ClusterError: where something is refused, or does not go.
     """
     if confirmed != site.name:
         what = "homes, database and secrets too" if data == "delete" else "homes, database and secrets stay"
@@ -29,37 +35,62 @@ def delete(site: Site, cluster: Cluster, confirmed: str, data: str) -> None:
     if data not in ("", "delete"):
         raise SiteError(f"DATA={data}: delete, to remove homes, database and secrets too")
     with locked(cluster):
+        names = [name for name in NAMESPACES if cluster.find("namespace", name)]
+        stop(cluster, names)
         if data:
-            erase(cluster)
+            erase(cluster, names)
         else:
-            remove(cluster)
+            remove(cluster, names)
 
 
-def remove(cluster: Cluster) -> None:
-    """Remove what runs, and what tells it what to do."""
-    for namespace in NAMESPACES:
-        if cluster.find("namespace", namespace):
-            # Policies last: nobody's lab is to have a moment without.
-            kinds = ",".join(kind for kind in (*PRUNED, "pods") if kind not in ("networkpolicies", "services"))
-            cluster.ask("delete", kinds, f"--namespace={namespace}", f"--selector={PART_OF}", "--ignore-not-found")
-            # Volumes, which stay, have the fileserver's address, which no later Service would be given.
-            services = f"--selector={PART_OF},{NAME}!=fileserver"
-            cluster.ask("delete", "services", f"--namespace={namespace}", services, "--ignore-not-found")
-            if namespace == LABS:
-                # The hub's own: each lab's token.
-                cluster.run("delete", "secrets", f"--namespace={LABS}", f"--selector={NAME}=lab")
-            cluster.run("delete", "networkpolicies", f"--namespace={namespace}", f"--selector={PART_OF}")
-            cluster.run("delete", "secrets", f"--namespace={namespace}", "--field-selector=type=jupyterlabdemo/release")
-            say(f"  {namespace}: removed; volumes and secrets stay")
+def stop(cluster: Cluster, names: Sequence[str]) -> None:
+    """Remove what runs, and what tells it what to do.
+
+    Policies go only when all has ended: nobody's lab is to have a moment without.
+
+    Raises:
+        ClusterError: where something is refused, or does not end; policies, volumes and secrets are as they were.
+    """
+    kinds = ",".join(kind for kind in (*PRUNED, "pods") if kind not in ("networkpolicies", "services"))
+    for namespace in names:
+        end(cluster, kinds, f"--namespace={namespace}", f"--selector={PART_OF}")
+        # Volumes, which may stay, have the fileserver's address, which no later Service would be given.
+        end(cluster, "services", f"--namespace={namespace}", f"--selector={PART_OF},{NAME}!=fileserver")
 
 
-def erase(cluster: Cluster) -> None:
-    """Remove the namespaces with all that is in them, and the volumes."""
-    names = [name for name in NAMESPACES if cluster.find("namespace", name)]
+def end(cluster: Cluster, *arguments: str) -> None:
+    """Delete, and wait until what is deleted has gone.
+
+    Raises:
+        ClusterError: where it is refused, or does not go.
+    """
+    ended = cluster.ask("delete", *arguments, "--ignore-not-found", f"--timeout={GONE:.0f}s")
+    if ended.returncode:
+        what = " ".join(word.removeprefix("--namespace=") for word in arguments if not word.startswith("--selector"))
+        raise ClusterError(f"not all is removed ({what}: {last_line(ended.stderr)}); the same command goes on")
+
+
+def remove(cluster: Cluster, names: Sequence[str]) -> None:
+    """Remove what is left beside volumes and secrets, which stay."""
+    for namespace in names:
+        if namespace == LABS:
+            # The hub's own: each lab's token.
+            cluster.run("delete", "secrets", f"--namespace={LABS}", f"--selector={NAME}=lab")
+        cluster.run("delete", "networkpolicies", f"--namespace={namespace}", f"--selector={PART_OF}")
+        cluster.run("delete", "secrets", f"--namespace={namespace}", "--field-selector=type=jupyterlabdemo/release")
+        say(f"  {namespace}: removed; volumes and secrets stay")
+
+
+def erase(cluster: Cluster, names: Sequence[str]) -> None:
+    """Remove the namespaces with all that is in them, and the volumes.
+
+    Raises:
+        ClusterError: where something is refused, or does not go.
+    """
     volumes = [found["metadata"]["name"] for found in cluster.items("persistentvolumes") if is_ours(found)]
     if names:
         say(f"  removing {', '.join(names)}")
-        cluster.ask("delete", "namespaces", *names, "--ignore-not-found", "--timeout=300s")
+        end(cluster, "namespaces", *names)
     if volumes:
         cluster.run("delete", "persistentvolumes", *volumes, "--ignore-not-found")
     say("all of it is removed; a folder of a node (single-node), or what a volume with Retain kept, is yours to remove")

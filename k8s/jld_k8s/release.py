@@ -4,7 +4,7 @@ import base64
 import gzip
 from typing import NamedTuple
 
-from .cluster import PART_OF, SYSTEM, Cluster, Object, key
+from .cluster import NAMESPACES, PART_OF, SYSTEM, Cluster, Object, key
 from .manifests import KEPT, dump, marked, parse
 
 TYPE = "jupyterlabdemo/release"
@@ -81,7 +81,8 @@ def prune(cluster: Cluster, objects: list[Object]) -> list[str]:
     gone = [
         found
         for found in cluster.items(",".join(PRUNED), "--all-namespaces", f"--selector={PART_OF}")
-        if key(found) not in wanted and not found["metadata"].get("ownerReferences") and found["kind"] not in KEPT
+        if key(found) not in wanted and found["metadata"]["namespace"] in NAMESPACES
+        if not found["metadata"].get("ownerReferences") and found["kind"] not in KEPT
     ]
     for kind, namespace, name in map(key, gone):
         cluster.run("delete", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--wait=false")

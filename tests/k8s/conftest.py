@@ -22,7 +22,7 @@ class FakeCluster(Cluster):
     def __init__(self, folder: Path) -> None:
         """Make a program that stands for kubectl."""
         self.state = folder / "cluster.json"
-        self.state.write_text(json.dumps({"objects": {}, "version": 0, "log": []}))
+        self.state.write_text(json.dumps({"objects": {}, "version": 0, "log": [], "refused": ""}))
         program = folder / "kubectl"
         fake = shlex.quote(str(Path(__file__).with_name("fake_kubectl.py")))
         program.write_text(
@@ -42,6 +42,10 @@ class FakeCluster(Cluster):
         """All commands, in order."""
         found: list[list[str]] = json.loads(self.state.read_text())["log"]
         return found
+
+    def refuse(self, command: str) -> None:
+        """Refuse the commands that begin so, options left out."""
+        self.state.write_text(json.dumps(json.loads(self.state.read_text()) | {"refused": command}))
 
 
 @pytest.fixture

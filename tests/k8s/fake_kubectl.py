@@ -22,6 +22,11 @@ KINDS = {
     "networkpolicies": "NetworkPolicy",
     "endpointslices.discovery.k8s.io": "EndpointSlice",
     "node": "Node",
+    "pod": "Pod",
+    "deployment": "Deployment",
+    "serviceaccount": "ServiceAccount",
+    "persistentvolume": "PersistentVolume",
+    "persistentvolumeclaim": "PersistentVolumeClaim",
 }
 
 
@@ -71,6 +76,8 @@ def main() -> None:
 def act(state: dict[str, Any], words: list[str], options: dict[str, str]) -> Any:
     """Change the state, and give what is printed."""
     objects, verb = state["objects"], words[0]
+    if state["refused"] and " ".join(words).startswith(state["refused"]):
+        fail("Forbidden")
     if verb == "get":
         if len(words) == 2:
             return {"items": chosen(objects, words[1], options)}

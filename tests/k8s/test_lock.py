@@ -102,3 +102,10 @@ def test_what_is_no_longer_rendered_goes(cluster: Any) -> None:
     assert prune(cluster, [configmap("new")]) == ["ConfigMap old"]
     assert {one["metadata"]["name"] for one in cluster.objects.values()} == {"new", "foreign", "kept"}
     assert "secrets" not in release.PRUNED
+
+
+def test_others_namespaces_are_left_alone(cluster: Any) -> None:
+    """What has the system's label in a namespace that is not the system's is not removed."""
+    cluster.apply([configmap("theirs", "elsewhere"), configmap("old")])
+    assert prune(cluster, []) == ["ConfigMap old"]
+    assert {one["metadata"]["name"] for one in cluster.objects.values()} == {"theirs"}
