@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from jld_embedded.state import own
 from jld_embedded.up import say
 
-from . import rollout
+from . import owner, rollout
 from .cluster import FILES, LABS, NAME, SYSTEM, Cluster, Object, last_line
 from .errors import ClusterError, SiteError
 from .lock import locked
@@ -69,16 +70,18 @@ def backup(cluster: Cluster, folder: Path) -> None:
         folder: a new one, on this machine.
 
     Raises:
-        SiteError: where the folder is there already.
+        SiteError: where the folder is there already, or there is no hub.
         ClusterError: where something cannot be read; no folder of that name is left then.
     """
     if folder.exists():
         raise SiteError(f"DIR={folder}: a folder that is not there yet")
     aside = folder.with_name(f".{folder.name}.unfinished")
-    aside.mkdir(parents=True, exist_ok=True)
-    own(aside)
     with locked(cluster):
-        if has_volume(cluster):
+        # Of a backup that has failed.
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        own(aside)
+        if has_volume(the_hub(cluster)):
             program = (f"--namespace={SYSTEM}", "deployment/hub", "--", "python3", "-I", "-c", READ)
             save(cluster, "hub's database", aside / DATABASE, program)
         else:
@@ -98,9 +101,22 @@ def backup(cluster: Cluster, folder: Path) -> None:
     say(f"{folder}: {', '.join(f'{file.name} {(folder / file.name).stat().st_size:,} bytes' for file in files)}")
 
 
-def has_volume(cluster: Cluster) -> bool:
-    """Whether the hub's database is in the cluster."""
-    return cluster.find("persistentvolumeclaim", CLAIM, SYSTEM) is not None
+def the_hub(cluster: Cluster) -> Object:
+    """Find the hub.
+
+    Raises:
+        SiteError: where there is none.
+    """
+    found = cluster.find("deployment", "hub", SYSTEM)
+    if found is None:
+        raise SiteError("there is no hub: make k8s-deploy first")
+    return found
+
+
+def has_volume(hub: Object) -> bool:
+    """Whether the hub's database is in the cluster: a claim that it had before may have stayed."""
+    volumes = hub["spec"]["template"]["spec"].get("volumes") or []
+    return any(one.get("persistentVolumeClaim", {}).get("claimName") == CLAIM for one in volumes)
 
 
 def save(cluster: Cluster, what: str, file: Path, arguments: tuple[str, ...], accepted: tuple[int, ...] = (0,)) -> None:
@@ -144,7 +160,7 @@ def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
         confirmed: must be the site's name.
 
     Raises:
-        SiteError: where it is not confirmed, or the folder is no whole backup.
+        SiteError: where it is not confirmed, the system is another site's, or the folder is no whole backup.
         ClusterError: where the cluster does not take it; the hub runs again then.
     """
     if confirmed != site.name:
@@ -153,32 +169,19 @@ def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
         )
     check(folder)
     with locked(cluster):
-        hub = cluster.find("deployment", "hub", SYSTEM)
-        if hub is None:
-            raise SiteError("there is no hub: make k8s-deploy first")
+        owner.check(site, cluster)
+        hub = the_hub(cluster)
         say("  hub and labs end")
         scale(cluster, 0)
         try:
             cluster.run("delete", "pods,secrets", f"--namespace={LABS}", f"--selector={NAME}=lab", "--wait=false")
-            ended = cluster.ask(
-                "wait",
-                "pods",
-                f"--namespace={LABS}",
-                f"--selector={NAME}=lab",
-                "--for=delete",
-                f"--timeout={GONE:.0f}s",
-            )
-            if ended.returncode and "no matching resources" not in ended.stderr:
-                raise ClusterError(f"labs do not end: {ended.stderr.strip()}")
-            cluster.ask(
-                "wait",
-                "pods",
-                f"--namespace={SYSTEM}",
-                f"--selector={NAME}=hub",
-                "--for=delete",
-                f"--timeout={GONE:.0f}s",
-            )
-            if (folder / DATABASE).exists() and has_volume(cluster):
+            gone(cluster, LABS, "lab")
+            gone(cluster, SYSTEM, "hub")
+            if not (folder / DATABASE).exists():
+                say("  the backup has no database of the hub's")
+            elif not has_volume(hub):
+                say("  the hub's database is not in the cluster: that of the backup is left out")
+            else:
                 put_database(cluster, hub, folder / DATABASE)
             feed(cluster, "homes", ("--stdin", *SERVER, "--", *UNPACK), folder / HOMES)
         finally:
@@ -199,6 +202,20 @@ def check(folder: Path) -> None:
         raise SiteError(f"DIR={folder}: a folder that make k8s-backup has made ({error})") from error
     if wrong:
         raise SiteError(f"DIR={folder}: a whole backup; {', '.join(wrong)} is not what was written")
+
+
+def gone(cluster: Cluster, namespace: str, name: str) -> None:
+    """Wait until a component's pods have ended.
+
+    Raises:
+        ClusterError: where they do not.
+    """
+    ended = cluster.ask(
+        *("wait", "pods", f"--namespace={namespace}", f"--selector={NAME}={name}"),
+        *("--for=delete", f"--timeout={GONE:.0f}s"),
+    )
+    if ended.returncode and "no matching resources" not in ended.stderr:
+        raise ClusterError(f"{name}: its pods do not end: {last_line(ended.stderr)}")
 
 
 def scale(cluster: Cluster, replicas: int) -> None:

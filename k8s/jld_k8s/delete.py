@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jld_embedded.up import say
 
+from . import owner
 from .cluster import FILES, LABS, NAME, NAMESPACES, PART_OF, SYSTEM, Cluster, Object, last_line
 from .errors import ClusterError, SiteError
 from .lock import locked
@@ -26,7 +27,7 @@ def delete(site: Site, cluster: Cluster, confirmed: str, data: str) -> None:
         data: `delete` removes homes, database, logs on their way and secrets too.
 
     Raises:
-        SiteError: where it is not confirmed.
+        SiteError: where it is not confirmed, or another site's.
         ClusterError: where something is refused, or does not go.
     """
     if confirmed != site.name:
@@ -35,6 +36,7 @@ def delete(site: Site, cluster: Cluster, confirmed: str, data: str) -> None:
     if data not in ("", "delete"):
         raise SiteError(f"DATA={data}: delete, to remove homes, database and secrets too")
     with locked(cluster):
+        owner.check(site, cluster)
         names = [name for name in NAMESPACES if cluster.find("namespace", name)]
         stop(cluster, names)
         if data:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from jld_embedded.up import say
 
-from . import credentials, facts, pairs, rollout
+from . import credentials, facts, owner, pairs, rollout
 from .cluster import FILES, MANAGER, SYSTEM, Cluster, Object, complaints, listed
 from .errors import ClusterError, RolloutError, SiteError, StrandedError
 from .facts import UNKNOWN
@@ -80,6 +80,7 @@ def prepare(site: Site, cluster: Cluster, ready: Ready, there: Mapping[Key, Obje
     """
     # By themselves they change nothing that runs; all that follows needs them.
     cluster.apply([found for found in ready.objects if found["kind"] == "Namespace"])
+    owner.mark(site, cluster)
     told = ready.facts
     if told.fileserver == UNKNOWN:
         service = named(ready.objects, "Service", "fileserver")

@@ -10,7 +10,7 @@ from jld_embedded.up import say
 from dev.configuration import COMPONENTS
 
 from . import cluster as c
-from . import components, credentials, facts, generated, lock, pairs, trial
+from . import components, credentials, facts, generated, lock, owner, pairs, trial
 from .cluster import NAMESPACES, Cluster, Object, listed
 from .credentials import Plan
 from .errors import FindingsError
@@ -64,6 +64,7 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
         EmbeddedError: where the cluster does not answer or the site cannot be read, so that nothing else can be found.
     """
     say(f"preflight of {site.name} on {server(cluster)}")
+    owner.check(site, cluster)
     told = facts.learn(site, cluster)
     there = credentials.existing(cluster)
     kept = {name: dict(credentials.content(found)) for name, found in there.items()}
@@ -149,7 +150,7 @@ def nodes(found: Sequence[Object]) -> Iterator[Finding]:
         if not (status.get("features") or {}).get("supplementalGroupsPolicy"):
             yield Finding(
                 f"node {name} ({runtime}) does not support supplementalGroupsPolicy",
-                "containerd 2.0 or CRI-O 1.31 or newer: upgrade it, or keep labs off it",
+                "containerd 2.0 or CRI-O 1.31 or newer is needed: upgrade it",
             )
             continue
         kind, _, number = runtime.partition("://")

@@ -90,6 +90,25 @@ def act(state: dict[str, Any], words: list[str], options: dict[str, str]) -> Any
         for one in gone:
             del objects[place(one)]
         return None
+    if verb in ("annotate", "wait", "scale"):
+        return adjust(objects, words, options)
+    return write(state, verb)
+
+
+def adjust(objects: dict[str, Any], words: list[str], options: dict[str, str]) -> None:
+    """Change one thing about an object, or see that there is none."""
+    if words[0] == "annotate":
+        (named,) = [one for one in chosen(objects, words[1], options) if one["metadata"]["name"] == words[2]]
+        named["metadata"].setdefault("annotations", {}).update([words[3].split("=")])
+    elif words[0] == "scale":
+        objects[f"Deployment/{options['namespace']}/hub"]["spec"]["replicas"] = int(options["replicas"])
+    elif chosen(objects, words[1], options):
+        fail("timeout")
+
+
+def write(state: dict[str, Any], verb: str) -> Any:
+    """Take objects in."""
+    objects = state["objects"]
     body = json.load(sys.stdin)
     last = None
     for one in body["items"] if body["kind"] == "List" else [body]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from jld_k8s import backup
-from jld_k8s.cluster import Object
+from jld_k8s.cluster import SYSTEM, Object
 from jld_k8s.delete import delete
 from jld_k8s.errors import ClusterError, SiteError
 from jld_k8s.site import Site
@@ -33,8 +33,59 @@ def test_a_backup_never_overwrites(cluster: Any, tmp_path: Path) -> None:
         backup.backup(cluster, made(tmp_path / "old"))
 
 
+def hub(*volumes: Object) -> Object:
+    """Write a hub that has volumes."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "hub", "namespace": SYSTEM},
+        "spec": {"replicas": 1, "template": {"spec": {"volumes": list(volumes)}}},
+    }
+
+
+def test_a_database_elsewhere_is_left_there(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A claim that the hub had before it moved to a PostgreSQL is not taken for its database."""
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    cluster.apply([hub(), {**claim, "metadata": {"name": backup.CLAIM, "namespace": SYSTEM}}])
+    with pytest.raises(ClusterError, match="the homes cannot be copied"):
+        backup.backup(cluster, tmp_path / "new")
+    assert "back it up with PostgreSQL's own pg_dump" in capsys.readouterr().out
+    assert backup.has_volume(hub({"persistentVolumeClaim": {"claimName": backup.CLAIM}}))
+
+
+def test_what_a_failed_backup_left_is_in_no_other(cluster: Any, tmp_path: Path) -> None:
+    """A file that is left of a backup that failed does not come into the next one."""
+    cluster.apply([hub()])
+    left = tmp_path / ".new.unfinished" / backup.DATABASE
+    left.parent.mkdir()
+    left.touch()
+    with pytest.raises(ClusterError, match="the homes cannot be copied"):
+        backup.backup(cluster, tmp_path / "new")
+    assert not left.exists()
+
+
+def test_without_a_hub_there_is_no_backup(cluster: Any, tmp_path: Path) -> None:
+    """Where there is no hub nobody knows where its database is."""
+    with pytest.raises(SiteError, match="there is no hub"):
+        backup.backup(cluster, tmp_path / "new")
+
+
+def test_nothing_is_put_back_below_a_hub_that_runs(site: MakeSite, cluster: Any, tmp_path: Path) -> None:
+    """Where the hub does not end no file is written, and it is to run again."""
+    labels = {"app.kubernetes.io/name": "hub"}
+    cluster.apply(
+        [hub(), {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "h", "namespace": SYSTEM, "labels": labels}}]
+    )
+    summit = site("demo")
+    with pytest.raises(ClusterError, match="hub: its pods do not end"):
+        backup.restore(summit, cluster, made(tmp_path / "b"), summit.name)
+    assert not any(words[0] == "exec" for words in cluster.commands)
+    assert cluster.objects[f"Deployment/{SYSTEM}/hub"]["spec"]["replicas"] == 1
+
+
 def test_half_a_backup_has_no_name(cluster: Any, tmp_path: Path) -> None:
     """Where something cannot be copied, no folder of the name is left that one might take for a backup."""
+    cluster.apply([hub()])
     with pytest.raises(ClusterError, match="the homes cannot be copied"):
         backup.backup(cluster, tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -108,7 +159,7 @@ def test_data_is_deleted_by_one_word(site: MakeSite, cluster: Any) -> None:
 def test_who_writes_the_database_has_the_hubs_rights_alone() -> None:
     """The pod that puts the database back is confined as the hub, has its volume, and neither its token nor secrets."""
     confined = {"allowPrivilegeEscalation": False}
-    hub: Object = {
+    found: Object = {
         "spec": {
             "template": {
                 "spec": {
@@ -129,7 +180,7 @@ def test_who_writes_the_database_has_the_hubs_rights_alone() -> None:
             }
         }
     }
-    pod = backup.writer(hub)
+    pod = backup.writer(found)
     assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["database"]
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert pod["spec"]["securityContext"] == {"runAsUser": 64081}
