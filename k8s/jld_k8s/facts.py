@@ -29,11 +29,13 @@ class Facts(NamedTuple):
         fileserver: the address that the fileserver's Service was given.
         api: addresses of the API server, with their ports.
         nodes: addresses of nodes, as ranges.
+        public: those that nodes have on the internet beside them, as ranges.
     """
 
     fileserver: str = UNKNOWN
     api: tuple[tuple[str, int], ...] = ()
     nodes: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
 
 
 def recall(site: Site) -> Facts:
@@ -44,6 +46,7 @@ def recall(site: Site) -> Facts:
         kept.get("fileserver", UNKNOWN),
         tuple((str(address), int(port)) for address, port in kept.get("api", [])),
         tuple(kept.get("nodes", [])),
+        tuple(kept.get("public", [])),
     )
 
 
@@ -51,10 +54,12 @@ def learn(site: Site, cluster: Cluster) -> Facts:
     """Ask the cluster."""
     service = cluster.find("service", "fileserver", FILES)
     address = service["spec"].get("clusterIP", UNKNOWN) if service else recall(site).fileserver
+    nodes = cluster.items("nodes")
     return Facts(
         UNKNOWN if address == "None" else address,
         tuple(api_addresses(cluster)),
-        tuple(dict.fromkeys(address for node in cluster.items("nodes") for address in node_ranges(node))),
+        tuple(dict.fromkeys(address for node in nodes for address in node_ranges(node))),
+        tuple(dict.fromkeys(address for node in nodes for address in public_ranges(node))),
     )
 
 
@@ -62,7 +67,12 @@ def remember(site: Site, facts: Facts) -> None:
     """Keep what was found out."""
     site.keep(
         FILE,
-        {"fileserver": facts.fileserver, "api": [list(one) for one in facts.api], "nodes": list(facts.nodes)},
+        {
+            "fileserver": facts.fileserver,
+            "api": [list(one) for one in facts.api],
+            "nodes": list(facts.nodes),
+            "public": list(facts.public),
+        },
     )
 
 
@@ -82,10 +92,20 @@ def api_addresses(cluster: Cluster) -> list[tuple[str, int]]:
 def node_ranges(node: Object) -> list[str]:
     """List the addresses from which a node's own packets may come, those of tunnels too, as ranges."""
     annotations = node["metadata"].get("annotations") or {}
-    found = [one["address"] for one in node["status"].get("addresses", []) if one["type"] == "InternalIP"]
+    found = addresses(node, "InternalIP")
     found += [annotations[name].partition("/")[0] for name in TUNNELS if name in annotations]
     for text in node["spec"].get("podCIDRs") or []:
         # A bridge (kubenet, flannel) has the first address of the node's range, a tunnel of flannel's the one before.
         network = ipaddress.ip_network(text)
         found += [str(network[0]), str(network[1])]
     return [str(ipaddress.ip_network(address)) for address in dict.fromkeys(found)]
+
+
+def public_ranges(node: Object) -> list[str]:
+    """List the addresses that a node has on the internet, as ranges: none of its own packets comes from there."""
+    return [str(ipaddress.ip_network(address)) for address in dict.fromkeys(addresses(node, "ExternalIP"))]
+
+
+def addresses(node: Object, kind: str) -> list[str]:
+    """List a node's addresses of a kind."""
+    return [one["address"] for one in node["status"].get("addresses", []) if one["type"] == kind]

@@ -278,13 +278,15 @@ def walls(site: Site, base: Sequence[Object], facts: Facts) -> Iterator[Mapping[
     internet = named(base, "NetworkPolicy", "lab-internet")
     if internet is None:
         return
-    forbidden = [*(site.settings.node_cidrs or facts.nodes), *(block(address) for address, _ in facts.api)]
+    # Ranges first: an address in one of them need not be named.
+    forbidden = [*site.settings.node_cidrs, *facts.nodes, *facts.public, *(block(address) for address, _ in facts.api)]
     steps = []
     for number, peer in enumerate(internet["spec"]["egress"][0]["to"]):
         version = ipaddress.ip_network(peer["ipBlock"]["cidr"]).version
         left_out = [ipaddress.ip_network(text) for text in peer["ipBlock"].get("except", [])]
         for one in map(ipaddress.ip_network, dict.fromkeys(forbidden)):
-            if one.version == version and not any(one.network_address in wider for wider in left_out):
+            if one.version == version and not any(one.subnet_of(wider) for wider in left_out):  # type: ignore[arg-type] # of one version
+                left_out.append(one)
                 where = f"/spec/egress/0/to/{number}/ipBlock/except/-"
                 steps.append({"op": "add", "path": where, "value": str(one)})
     if steps:

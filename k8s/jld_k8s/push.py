@@ -39,11 +39,24 @@ def push(site: Site, cluster: Cluster, registry: str) -> None:
         target = f"{registry.rstrip('/')}/{name.rpartition('/')[2]}"
         docker("tag", tag, f"{target}:{version or 'latest'}")
         docker("push", "--quiet", f"{target}:{version or 'latest'}")
-        known = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", tag))
-        digests[tag] = next(digest for digest in known if digest.startswith(f"{target}@"))
+        digests[tag] = f"{target}@{digest(tag, target)}"
         say(f"  {digests[tag]}")
     site.keep("images.yaml", digests)
     say(f"{site.name} names images by these digests from its next deploy on")
+
+
+def digest(tag: str, target: str) -> str:
+    """Give the digest that a registry knows an image by.
+
+    Raises:
+        SiteError: where Docker has none.
+    """
+    # Docker leaves its own registry's name out.
+    known = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", tag))
+    found = dict(one.split("@") for one in known).get(target.removeprefix("docker.io/").removeprefix("library/"))
+    if not found:
+        raise SiteError(f"docker has pushed {target}, and knows no digest of it: it has {', '.join(known) or 'none'}")
+    return str(found)
 
 
 def docker(*arguments: str) -> str:

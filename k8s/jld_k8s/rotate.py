@@ -42,12 +42,14 @@ def rotate(site: Site, cluster: Cluster, name: str) -> None:
         name: of the secret.
 
     Raises:
-        SiteError: for one that is not the tool's to make.
+        SiteError: for one that is not the tool's to make, or that the operator gives.
     """
     if name not in KNOWN:
         raise SiteError(
             f"SECRET={name}: one of {', '.join(KNOWN)}; what is yours you change in {site.secrets}, and deploy"
         )
+    if given := next((one for one in files(name) if site.given(one) is not None), ""):
+        raise SiteError(f"SECRET={name}: {site.secrets / given} says what it is: change that file, or remove it first")
     if name in CONSEQUENCES:
         say(CONSEQUENCES[name])
     permitted(site, cluster)
@@ -82,12 +84,19 @@ def forget(kept: Kept, name: str) -> None:
             former = hub[name].split(b";")[0]
             hub[name] = credentials.token() + b";" + former
         return
-    names = {"tls": ("tls.crt", "tls.key"), "standin_client_secret": (name, "github_client_secret")}.get(name, (name,))
-    if name == "publisher_password":
-        names = (name, "broker_password")
     for values in kept.values():
-        for one in names:
+        for one in files(name):
             values.pop(one, None)
+
+
+def files(name: str) -> tuple[str, ...]:
+    """Name the files that have a secret."""
+    shared = {
+        "tls": ("tls.crt", "tls.key"),
+        "standin_client_secret": ("standin_client_secret", "github_client_secret"),
+        "publisher_password": ("publisher_password", "broker_password"),
+    }
+    return shared.get(name, (name,))
 
 
 def announce(kept: Kept) -> None:

@@ -207,6 +207,15 @@ def test_what_cannot_be_made_anew(site: MakeSite, cluster: Any) -> None:
         rotate.rotate(site("production"), cluster, "broker_password")
 
 
+@pytest.mark.parametrize(("name", "file"), [("cookie_secret", "cookie_secret"), ("tls", "tls.key")])
+def test_what_is_given_is_not_made_anew(site: MakeSite, cluster: Any, name: str, file: str) -> None:
+    """A rotation of what the operator has given, which would change nothing, is refused, with the file's name."""
+    made = site("demo", **{file.replace(".", "__"): "x"})
+    with pytest.raises(SiteError, match=rf"SECRET={name}: .*/{file} says what it is"):
+        rotate.rotate(made, cluster, name)
+    assert cluster.commands == []
+
+
 def test_secrets_go_by_standard_input(site: MakeSite, cluster: Any) -> None:
     """No argument of kubectl's has anything of a secret; what is there and the same is not written again."""
     wanted = demo(site).wanted

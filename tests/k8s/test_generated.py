@@ -6,7 +6,7 @@ import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 import yaml
 from jld_k8s.cluster import FILES, LABS, NAMESPACES, SYSTEM, Cluster, Object
-from jld_k8s.facts import UNKNOWN, Facts, node_ranges, recall, remember
+from jld_k8s.facts import UNKNOWN, Facts, node_ranges, public_ranges, recall, remember
 from jld_k8s.manifests import SECRETS_MARK, Key, config_maps, marked, named, pod, untagged, workloads
 from jld_k8s.puller import puller
 from jld_k8s.render import base, render
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kubectl
 
 MakeSite = Callable[..., Site]
 
-FACTS = Facts("10.96.7.7", (("10.96.0.1", 443), ("203.0.113.5", 6443)), ("203.0.113.5/32",))
+FACTS = Facts(*("10.96.7.7", (("10.96.0.1", 443), ("203.0.113.5", 6443)), ("203.0.113.5/32",), ("203.0.114.5/32",)))
 
 
 @pytest.fixture
@@ -126,12 +126,13 @@ def test_the_hubs_way_to_the_api_server(site: MakeSite, kubectl: Cluster) -> Non
 
 def test_labs_reach_no_node(site: MakeSite, kubectl: Cluster) -> None:
     """Nodes with public addresses are no part of the internet that labs reach; private ones are none anyway."""
-    text = "K8S_NODE_CIDRS=203.0.113.0/24,10.0.0.0/16,2001:db8::/64\n"
+    text = "K8S_NODE_CIDRS=203.0.113.0/24,10.0.0.0/16,2001:db8::/64,192.0.0.0/8\n"
     found = named(render(site("production", text), kubectl, FACTS, {}), "NetworkPolicy", "lab-internet")
     assert found
     four, six = (peer["ipBlock"]["except"] for peer in found["spec"]["egress"][0]["to"])
-    assert {"203.0.113.0/24", "10.0.0.0/8"} <= set(four)
-    assert "10.0.0.0/16" not in four
+    # A range that is wider than one that is left out anyway is left out whole; addresses of nodes in no range too.
+    assert {"203.0.113.0/24", "10.0.0.0/8", "192.0.0.0/8", "203.0.114.5/32"} <= set(four)
+    assert not {"10.0.0.0/16", "203.0.113.5/32"} & set(four)
     assert "2001:db8::/64" in six
 
 
@@ -228,8 +229,15 @@ def test_addresses_of_nodes() -> None:
     node = {
         "metadata": {"annotations": {"projectcalico.org/IPv4IPIPTunnelAddr": "10.244.3.1"}},
         "spec": {"podCIDRs": ["10.1.2.0/24"]},
-        "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.9"}, {"type": "Hostname", "address": "n"}]},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": "192.0.2.9"},
+                {"type": "Hostname", "address": "n"},
+                {"type": "ExternalIP", "address": "203.0.113.9"},
+            ]
+        },
     }
+    assert public_ranges(node) == ["203.0.113.9/32"]
     assert node_ranges(node) == ["192.0.2.9/32", "10.244.3.1/32", "10.1.2.0/32", "10.1.2.1/32"]
 
 

@@ -1,9 +1,11 @@
 """Images are pushed under their version, and named by what the registry has of them."""
 
+import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import jld_k8s.push as push_module
 import pytest
 from jld_k8s.cluster import Cluster
 from jld_k8s.errors import SiteError
@@ -49,6 +51,17 @@ def test_pushed_images_are_recorded(site: MakeSite, docker: Callable[[int], Path
     commands = log.read_text().splitlines()
     assert "tag lsstsqre/jld-hub:0.1.0 registry.test/x/jld-hub:0.1.0" in commands
     assert not any("other/lab" in command for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("registry", "known"), [("docker.io/me", "me"), ("docker.io/library", ""), ("r.test:5000/a", "r.test:5000/a")]
+)
+def test_dockers_own_registry(monkeypatch: pytest.MonkeyPatch, registry: str, known: str) -> None:
+    """Docker leaves out the name of its own registry, of which the digest is found all the same; none is told."""
+    monkeypatch.setattr(push_module, "docker", lambda *_: json.dumps([f"{known}/jld-hub@sha256:1".lstrip("/")]))
+    assert push_module.digest("lsstsqre/jld-hub:1", f"{registry}/jld-hub") == "sha256:1"
+    with pytest.raises(SiteError, match="knows no digest"):
+        push_module.digest("lsstsqre/jld-hub:1", "elsewhere.test/jld-hub")
 
 
 def test_a_refused_image_leaves_no_record(site: MakeSite, docker: Callable[[int], Path]) -> None:
