@@ -14,6 +14,7 @@ from . import owner, rollout
 from .cluster import FILES, LABS, NAME, SYSTEM, Cluster, Object, last_line
 from .errors import ClusterError, SiteError
 from .lock import locked
+from .preflight import missing, review, stop_at
 from .release import releases
 from .site import Site
 
@@ -57,6 +58,12 @@ BETWEEN = 10.0
 
 CHANGED = 1
 """Status of tar where a file changed while it was read: what was there is in the archive."""
+
+RIGHTS = (
+    *(("create", "pods/exec", "", namespace) for namespace in (SYSTEM, FILES)),
+    ("patch", "deployments/scale", "apps", SYSTEM),
+)
+"""What a restore does, and a deploy does not: verbs, resources, groups and namespaces."""
 
 GONE = 120.0
 """Seconds that pods may take to end."""
@@ -161,6 +168,7 @@ def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
 
     Raises:
         SiteError: where it is not confirmed, the system is another site's, or the folder is no whole backup.
+        FindingsError: where whoever runs this may not do it; nothing was changed.
         ClusterError: where the cluster does not take it; the hub runs again then.
     """
     if confirmed != site.name:
@@ -168,6 +176,7 @@ def restore(site: Site, cluster: Cluster, folder: Path, confirmed: str) -> None:
             f"CONFIRM={confirmed}: {site.name}, if its labs are to end, and database and homes to be as in {folder}"
         )
     check(folder)
+    stop_at(list(missing(cluster, [review(*right) for right in RIGHTS])))
     with locked(cluster):
         owner.check(site, cluster)
         hub = the_hub(cluster)

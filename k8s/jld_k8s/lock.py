@@ -25,6 +25,9 @@ RENEWED = 10.0
 DEAD = 30.0
 """Seconds without a sign of life after which a holder is dead. By the clock of who waits: others' clocks differ."""
 
+REFUSED = ("Conflict", "NotFound", "Forbidden")
+"""Answers to a sign of life after which the lock is lost, now or soon; an API server that is away may come back."""
+
 
 @contextlib.contextmanager
 def locked(cluster: Cluster) -> Iterator[None]:
@@ -81,7 +84,7 @@ def renew(cluster: Cluster, lease: Object, over: threading.Event) -> None:
         ended = cluster.ask("replace", "--filename=-", "--output=json", text=json.dumps(body))
         if ended.returncode == 0:
             version = json.loads(ended.stdout)["metadata"]["resourceVersion"]
-        elif "Conflict" in ended.stderr or "NotFound" in ended.stderr:
+        elif any(word in ended.stderr for word in REFUSED):
             _thread.interrupt_main()
             return
 

@@ -17,6 +17,7 @@ from .errors import FindingsError
 from .facts import Facts
 from .finding import Finding
 from .manifests import DEFAULT_LAB, Key, config_maps, images, untagged
+from .release import PRUNED
 from .render import base, render
 from .rollout import is_there
 from .site import Site, unknown
@@ -27,10 +28,39 @@ OLDEST = (1, 33)
 RUNTIMES = {"containerd": (2, 0), "cri-o": (1, 31)}
 """Runtimes that know supplementalGroupsPolicy, with the first version that does."""
 
-READ = (("nodes", "", ""), ("storageclasses", "storage.k8s.io", ""), ("endpointslices", "discovery.k8s.io", "default"))
-"""Resources, with their groups and namespaces, that are only looked at."""
+READ = (
+    *(("nodes", ""), ("namespaces", ""), ("storageclasses", ""), ("endpointslices", "default")),
+    *((plural, "") for plural in (*PRUNED, "pods")),
+    *((plural, namespace) for plural in ("secrets", "events", "persistentvolumeclaims") for namespace in NAMESPACES),
+)
+"""Resources that are listed, with their namespaces; in none means in all."""
 
 VERBS = ("get", "create", "patch", "delete")
+
+REPLACED = ("secrets", "leases")
+"""Resources that are also written whole."""
+
+GROUPS = {
+    **dict.fromkeys(("deployments", "statefulsets", "daemonsets"), "apps"),
+    **dict.fromkeys(("roles", "rolebindings"), "rbac.authorization.k8s.io"),
+    "networkpolicies": "networking.k8s.io",
+    "poddisruptionbudgets": "policy",
+    "storageclasses": "storage.k8s.io",
+    "endpointslices": "discovery.k8s.io",
+}
+"""Groups of resources that are not in the first one of all."""
+
+BESIDE = {
+    "Secret": ("", (*NAMESPACES, trial.NAMESPACE)),
+    "Pod": ("", (*NAMESPACES, trial.NAMESPACE)),
+    "ServiceAccount": ("", (trial.NAMESPACE,)),
+    "NetworkPolicy": ("networking.k8s.io", (*NAMESPACES, trial.NAMESPACE)),
+    "DaemonSet": ("apps", NAMESPACES),
+    "PersistentVolume": ("", ("",)),
+    "PersistentVolumeClaim": ("", NAMESPACES),
+    "Lease": ("coordination.k8s.io", (lock.NAMESPACE,)),
+}
+"""Kinds, with their groups and namespaces, that are made beside what a site renders to without the tool."""
 
 
 Change = Callable[[dict[Key, dict[str, bytes]]], None]
@@ -177,23 +207,28 @@ def one_node(found: Sequence[Object], objects: Sequence[Object]) -> Iterator[Fin
 
 def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
     """Find the rights that are missing to apply objects, and what is made beside them."""
-    resources = {
-        row.split()[-1]: (row.split()[0], row.split()[-3])
-        for row in cluster.run("api-resources", "--no-headers").splitlines()
+    rows = [row.split() for row in cluster.run("api-resources", "--no-headers").splitlines()]
+    # Another group may have a kind of the same name.
+    plurals = {(row[-1], row[-3].rpartition("/")[0]): row[0] for row in rows}
+    wanted = {
+        (found["kind"], found["apiVersion"].rpartition("/")[0], found["metadata"].get("namespace", ""))
+        for found in objects
     }
-    wanted = {(found["kind"], found["metadata"].get("namespace", "")) for found in objects}
-    wanted |= {(kind, namespace) for kind in ("Secret", "Pod") for namespace in (*NAMESPACES, trial.NAMESPACE)}
-    wanted |= {(kind, namespace) for kind in ("NetworkPolicy", "DaemonSet") for namespace in NAMESPACES}
-    wanted |= {("PersistentVolume", ""), *(("PersistentVolumeClaim", namespace) for namespace in NAMESPACES)}
-    wanted.add(("Lease", lock.NAMESPACE))
-    asked = [review("list", plural, group, namespace) for plural, group, namespace in READ]
-    for kind, namespace in sorted(wanted):
-        if kind not in resources:
+    wanted |= {(kind, group, namespace) for kind, (group, places) in BESIDE.items() for namespace in places}
+    asked = [review("list", plural, GROUPS.get(plural, ""), namespace) for plural, namespace in READ]
+    asked += [review("get", "pods/log", "", namespace) for namespace in (*NAMESPACES, trial.NAMESPACE)]
+    for kind, group, namespace in sorted(wanted):
+        if (kind, group) not in plurals:
             yield Finding(f"the cluster does not know {kind}", "install what defines it, or leave out the component")
             continue
-        plural, version = resources[kind]
-        group = version.rpartition("/")[0]
-        asked += [review(verb, plural, group, namespace) for verb in VERBS]
+        plural = plurals[kind, group]
+        verbs = (*VERBS, "update") if plural in REPLACED else VERBS
+        asked += [review(verb, plural, group, namespace) for verb in verbs]
+    yield from missing(cluster, asked)
+
+
+def missing(cluster: Cluster, asked: Sequence[Object]) -> Iterator[Finding]:
+    """Ask for rights, and find those that are missing."""
     # One request each, in one call.
     answers = c.json_of(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
     yield from denials(answers.get("items", [answers]))
@@ -205,18 +240,20 @@ def denials(answers: Sequence[Object]) -> Iterator[Finding]:
     for answer in answers:
         if not answer["status"].get("allowed"):
             what = answer["spec"]["resourceAttributes"]
-            verbs.setdefault((what["resource"], what.get("namespace", "")), []).append(what["verb"])
+            name = "/".join(filter(None, (what["resource"], what.get("subresource"))))
+            verbs.setdefault((name, what.get("namespace", "")), []).append(what["verb"])
     places: dict[tuple[str, str], list[str]] = {}
-    for (resource, namespace), missing in verbs.items():
-        places.setdefault((resource, ", ".join(missing)), []).extend([namespace] if namespace else [])
+    for (resource, namespace), denied in verbs.items():
+        places.setdefault((resource, ", ".join(denied)), []).extend([namespace] if namespace else [])
     for (resource, words), namespaces in places.items():
         where = f" in {', '.join(namespaces)}" if namespaces else ""
         yield Finding(f"you may not {words} {resource}{where}", "ask whoever administers the cluster")
 
 
 def review(verb: str, resource: str, group: str, namespace: str) -> Object:
-    """Write the question whether one may do something."""
-    attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
+    """Write the question whether one may do something to a resource, or to a part of it (`pods/log`)."""
+    name, _, part = resource.partition("/")
+    attributes = {"verb": verb, "resource": name, "subresource": part, "group": group, "namespace": namespace}
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

@@ -12,7 +12,8 @@ import pytest
 from jld_k8s import backup
 from jld_k8s.cluster import SYSTEM, Object
 from jld_k8s.delete import delete
-from jld_k8s.errors import ClusterError, SiteError
+from jld_k8s.errors import ClusterError, FindingsError, SiteError
+from jld_k8s.finding import Finding
 from jld_k8s.site import Site
 
 MakeSite = Callable[..., Site]
@@ -70,17 +71,38 @@ def test_without_a_hub_there_is_no_backup(cluster: Any, tmp_path: Path) -> None:
         backup.backup(cluster, tmp_path / "new")
 
 
-def test_nothing_is_put_back_below_a_hub_that_runs(site: MakeSite, cluster: Any, tmp_path: Path) -> None:
+def test_nothing_is_put_back_below_a_hub_that_runs(
+    site: MakeSite, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the hub does not end no file is written, and it is to run again."""
     labels = {"app.kubernetes.io/name": "hub"}
     cluster.apply(
         [hub(), {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "h", "namespace": SYSTEM, "labels": labels}}]
     )
+    monkeypatch.setattr(backup, "missing", lambda *_: [])
     summit = site("demo")
     with pytest.raises(ClusterError, match="hub: its pods do not end"):
         backup.restore(summit, cluster, made(tmp_path / "b"), summit.name)
     assert not any(words[0] == "exec" for words in cluster.commands)
     assert cluster.objects[f"Deployment/{SYSTEM}/hub"]["spec"]["replicas"] == 1
+
+
+def test_who_may_not_restore_ends_nothing(
+    site: MakeSite, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights that a restore wants beside a deploy's are asked for before the hub ends."""
+    asked: list[Object] = []
+
+    def missing(_: Any, questions: list[Object]) -> list[Finding]:
+        asked.extend(one["spec"]["resourceAttributes"] for one in questions)
+        return [Finding("you may not create pods/exec", "ask")]
+
+    monkeypatch.setattr(backup, "missing", missing)
+    summit = site("demo")
+    with pytest.raises(FindingsError, match="1 to put right"):
+        backup.restore(summit, cluster, made(tmp_path / "b"), summit.name)
+    assert {one["subresource"] for one in asked} == {"exec", "scale"}
+    assert cluster.commands == []
 
 
 def test_half_a_backup_has_no_name(cluster: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,22 @@ def test_a_living_run_is_not_taken_over(cluster: Any, monkeypatch: pytest.Monkey
         later = lease(cluster)
         assert later
         assert later["spec"]["holderIdentity"] == first["spec"]["holderIdentity"]
+
+
+@pytest.mark.parametrize("words", ["Forbidden", "Conflict", "NotFound"])
+def test_a_run_that_cannot_keep_the_lock_ends(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
+) -> None:
+    """A run that may not renew its Lease is interrupted: another would take it for dead, and begin beside it."""
+    monkeypatch.setattr(lock, "RENEWED", 0.01)
+    refusing = tmp_path / "refusing"
+    refusing.write_text(f"#!/bin/sh\necho 'Error from server ({words}): leases' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    cluster.kubectl = str(refusing)
+    interrupted = threading.Event()
+    monkeypatch.setattr("_thread.interrupt_main", interrupted.set)
+    lock.renew(cluster, lock.written("1"), threading.Event())
+    assert interrupted.is_set()
 
 
 def test_releases_are_counted_and_kept(cluster: Any) -> None:

@@ -25,6 +25,7 @@ def test_another_sites_system_is_left_alone(
     summit = site("demo")
     cluster.apply([{**NAMESPACE, "metadata": {"name": SYSTEM, "annotations": {owner.MARK: "base"}}}])
     monkeypatch.setattr(backup, "check", lambda _: None)
+    monkeypatch.setattr(backup, "missing", lambda *_: [])
     monkeypatch.setattr(preflight, "server", lambda _: "a cluster")
     for command in (
         lambda: delete(summit, cluster, summit.name, "delete"),
