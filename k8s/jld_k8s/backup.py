@@ -1,10 +1,14 @@
 """`make k8s-backup DIR=…` and `make k8s-restore DIR=…`: the hub's database and the homes."""
 
+import contextlib
+import gzip
 import hashlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 from jld_embedded.state import own
@@ -78,7 +82,7 @@ def backup(cluster: Cluster, folder: Path) -> None:
 
     Raises:
         SiteError: where the folder is there already, or there is no hub.
-        ClusterError: where something cannot be read; no folder of that name is left then.
+        ClusterError: where something cannot be read, or does not arrive whole; no folder of that name is left then.
     """
     if folder.exists():
         raise SiteError(f"DIR={folder}: a folder that is not there yet")
@@ -95,6 +99,7 @@ def backup(cluster: Cluster, folder: Path) -> None:
             say("  the hub's database is not in the cluster: back it up with PostgreSQL's own pg_dump")
         save(cluster, "homes", aside / HOMES, (*SERVER, "--", *PACK), (0, CHANGED))
         kept = releases(cluster)
+    verify(aside)
     files = [file for file in (aside / DATABASE, aside / HOMES) if file.exists()]
     record = {
         "release": kept[0].number if kept else None,
@@ -149,6 +154,31 @@ def save(cluster: Cluster, what: str, file: Path, arguments: tuple[str, ...], ac
     if running.returncode not in accepted or (running.returncode and "command terminated" not in said):
         raise ClusterError(f"the {what} cannot be copied: {last_line(said)}")
     say(f"  {what}: {file.stat().st_size:,} bytes in {time.monotonic() - begun:.0f} s")
+
+
+def verify(folder: Path) -> None:
+    """See that what has arrived is whole: a connection that ends early may look like an end.
+
+    Raises:
+        ClusterError: where it is not.
+    """
+    try:
+        # gzip's last bytes have length and checksum of all before them.
+        with gzip.open(folder / HOMES) as packed:
+            while packed.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise ClusterError(f"the homes have not arrived whole: {error}") from error
+    if not (folder / DATABASE).exists():
+        return
+    try:
+        address = f"{(folder / DATABASE).resolve().as_uri()}?immutable=1"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            (told,) = database.execute("pragma integrity_check").fetchone()
+    except sqlite3.Error as error:
+        told = str(error)
+    if told != "ok":
+        raise ClusterError(f"the hub's database has not arrived whole: {told}")
 
 
 def digest(file: Path) -> str:

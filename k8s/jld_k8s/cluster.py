@@ -51,15 +51,12 @@ class Cluster:
         """Put a command of kubectl's together."""
         return [self.kubectl, *arguments]
 
-    def ask(
-        self, *arguments: str, text: str | None = None, timeout: float | None = None, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def ask(self, *arguments: str, text: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of kubectl's, whatever comes of it.
 
         Args:
             arguments: the command.
             text: what it reads: secrets go this way, never by arguments.
-            timeout: seconds that it may take; unlimited unless given.
             environment: variables beside this process's.
         """
         return subprocess.run(  # noqa: S603 - no shell
@@ -69,7 +66,6 @@ class Cluster:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=timeout,
             check=False,
             env=kubectl_environment(**environment),
         )
@@ -102,7 +98,7 @@ class Cluster:
         found: Object | None = json.loads(told) if told.strip() else None
         return found
 
-    def apply(self, objects: Sequence[Object], *options: str) -> str:
+    def apply(self, objects: Sequence[Object]) -> str:
         """Apply objects, as their only owner of what they say.
 
         Raises:
@@ -111,7 +107,7 @@ class Cluster:
         if not objects:
             return ""
         ended = self.ask(
-            *("apply", "--server-side", "--force-conflicts", MANAGER, PATIENCE, *options, "--filename=-"),
+            *("apply", "--server-side", "--force-conflicts", MANAGER, PATIENCE, "--filename=-"),
             text=listed(objects),
         )
         if ended.returncode:

@@ -157,7 +157,8 @@ class Values:
         """Take the site, what the cluster has, and the Secrets that are needed."""
         self.site = site
         self.kept = kept
-        issued, self.authority = certificates(kept) if any(name.name in PARTS for name in names) else ({}, {})
+        parts = [name.name for name in names if name.name in PARTS]
+        issued, self.authority = certificates(kept, parts) if parts else ({}, {})
         self.found: dict[str, bytes] = dict(issued)
         self.aliases = {name: other for part, name, other in ENDS if Key(SYSTEM, part) in names}
 
@@ -206,10 +207,14 @@ def first(kept: Mapping[Key, Content], name: str) -> bytes | None:
     )
 
 
-def certificates(kept: Mapping[Key, Content]) -> tuple[Content, Content]:
+def certificates(kept: Mapping[Key, Content], parts: Sequence[str]) -> tuple[Content, Content]:
     """Make what is missing or ends soon of the pipeline's authority and of what it issues.
 
     What each part trusts is the authority, and the one that follows or went before it while they change.
+
+    Args:
+        kept: what the cluster has.
+        parts: who is to have a certificate.
 
     Returns:
         What the parts get, and what the authority's Secret is to hold.
@@ -222,10 +227,10 @@ def certificates(kept: Mapping[Key, Content]) -> tuple[Content, Content]:
                 write(root / name, authority[name])
         for owner in kept:
             for name, found in kept[owner].items():
-                if name.partition(".")[0] in PARTS:
+                if name.partition(".")[0] in parts:
                     write(root / name, found)
         issuer = Authority(root)
-        for part in PARTS:
+        for part in parts:
             issuer.issue(part, (f"{part}.{SYSTEM}", f"{part}.{SYSTEM}.svc", *LOOPBACK))
         made = {file.name: file.read_bytes() for file in root.iterdir()}
     authority |= {name: made.pop(name) for name in ("authority.pem", "authority.key")}

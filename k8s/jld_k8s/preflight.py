@@ -262,9 +262,12 @@ def review(verb: str, resource: str, group: str, namespace: str) -> Object:
 
 
 def storage(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
-    """See that volumes can be had: by a default StorageClass, or those that are named."""
-    claims = [found for found in objects if found["kind"] == "PersistentVolumeClaim"]
-    claims += [one for found in objects for one in found.get("spec", {}).get("volumeClaimTemplates") or []]
+    """See that volumes that are not there yet can be had: by a default StorageClass, or those that are named."""
+    there = {
+        c.key(found)[1:] for namespace in NAMESPACES for found in cluster.items(
+            "persistentvolumeclaims", f"--namespace={namespace}")
+    }  # fmt: skip
+    claims = [one for name, one in claimed(objects) if name not in there]
     classes = {found["metadata"]["name"]: found for found in cluster.items("storageclasses")}
     default = "storageclass.kubernetes.io/is-default-class"
     has_default = any((found["metadata"].get("annotations") or {}).get(default) == "true" for found in classes.values())
@@ -280,6 +283,16 @@ def storage(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
             yield Finding(
                 f"claim {one['metadata']['name']} names the StorageClass {name}, which is not there", "name another"
             )
+
+
+def claimed(objects: Sequence[Object]) -> Iterator[tuple[tuple[str, str], Object]]:
+    """Give the claims that are applied, or that a StatefulSet makes for its first pod, with namespace and name."""
+    for found in objects:
+        if found["kind"] == "PersistentVolumeClaim":
+            yield c.key(found)[1:], found
+        for one in found.get("spec", {}).get("volumeClaimTemplates") or []:
+            _, namespace, name = c.key(found)
+            yield (namespace, f"{one['metadata']['name']}-{name}-0"), one
 
 
 def settings(site: Site, objects: Sequence[Object], plan: Plan) -> Iterator[Finding]:

@@ -93,7 +93,7 @@ def logs(cluster: Cluster, service: str, member: str | None) -> int:
     pods = [
         one
         for one in cluster.items("pods", "--all-namespaces", f"--selector={PART_OF},{NAME}={service}")
-        if member in (None, (one["metadata"].get("annotations") or {}).get("org.lsst.jupyterlabdemo/member"))
+        if member in (None, (one["metadata"].get("annotations") or {}).get(MEMBER))
     ]
     if not pods and service == LAB:
         raise K8sError(f"no lab{f' of {member}' if member else ''} runs")

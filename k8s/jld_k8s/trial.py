@@ -55,6 +55,8 @@ def namespace(cluster: Cluster) -> Iterator[None]:
     }
     try:
         cluster.apply([made])
+        # Without the account, which is made a moment later, no pod is taken.
+        wait_for(lambda: cluster.find("serviceaccount", "default", NAMESPACE))
         yield
     finally:
         cluster.ask("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")

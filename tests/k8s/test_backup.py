@@ -1,5 +1,6 @@
 """Backups are whole or none, and what removes or overwrites is asked twice."""
 
+import gzip
 import json
 import sqlite3
 import subprocess
@@ -63,6 +64,36 @@ def test_what_a_failed_backup_left_is_in_no_other(cluster: Any, tmp_path: Path) 
     with pytest.raises(ClusterError, match="the homes cannot be copied"):
         backup.backup(cluster, tmp_path / "new")
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("lost", "what"), [(backup.HOMES, "homes have"), (backup.DATABASE, "hub's database has"), ("", "")]
+)
+def test_what_arrives_is_looked_at(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str, what: str
+) -> None:
+    """What has lost its end on the way gets no name, though the command that brought it has ended well."""
+    cluster.apply([hub({"persistentVolumeClaim": {"claimName": backup.CLAIM}})])
+    place = tmp_path / "x.sqlite"
+    used = sqlite3.connect(place)
+    used.execute("pragma journal_mode=wal")
+    used.execute("create table t (x)")
+    used.execute("insert into t values (zeroblob(20000))")
+    used.commit()
+    used.close()
+    content = {backup.HOMES: gzip.compress(b"homes"), backup.DATABASE: place.read_bytes()}
+
+    def save(_cluster: Any, _what: str, file: Path, *_: Any) -> None:
+        whole = content[file.name]
+        file.write_bytes(whole[: len(whole) // 2] if file.name == lost else whole)
+
+    monkeypatch.setattr(backup, "save", save)
+    if what:
+        with pytest.raises(ClusterError, match=f"the {what} not arrived whole"):
+            backup.backup(cluster, tmp_path / "new")
+    else:
+        backup.backup(cluster, tmp_path / "new")
+    assert (tmp_path / "new").exists() is not bool(what)
 
 
 def test_without_a_hub_there_is_no_backup(cluster: Any, tmp_path: Path) -> None:

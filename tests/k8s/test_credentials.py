@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from jld_embedded.certificates import Authority, Pair
 from jld_k8s import credentials, preflight, rotate
 from jld_k8s.cluster import FILES, LOGS, NAMESPACES, SYSTEM
 from jld_k8s.credentials import AUTHORITY, Plan, content, existing, keep, plan, secret
@@ -87,6 +88,20 @@ def test_production_with_all_that_it_needs(site: MakeSite) -> None:
     assert found.wanted[HUB]["github_client_secret"] == b"s"
     assert found.wanted[LOGSTASH]["broker_password"] == b"p"
     assert found.wanted[NGINX] == {"tls.crt": b"c", "tls.key": b"k"}
+
+
+def test_only_who_is_there_has_a_certificate(monkeypatch: pytest.MonkeyPatch, site: MakeSite) -> None:
+    """Where the broker is somebody else's, no certificate is made for one."""
+    issued: list[str] = []
+    issue = Authority.issue
+
+    def noted(self: Authority, name: str, hosts: tuple[str, ...]) -> Pair:
+        issued.append(name)
+        return issue(self, name, hosts)
+
+    monkeypatch.setattr(Authority, "issue", noted)
+    plan(site("production", **GIVEN), render("production"), {})
+    assert sorted(issued) == ["filebeat", "logstash"]
 
 
 def test_the_cluster_keeps_what_was_given(site: MakeSite) -> None:

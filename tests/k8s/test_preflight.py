@@ -190,7 +190,17 @@ def storage_class(name: str, *, default: bool = False) -> Object:
 )
 def test_storage(claims: list[Object], classes: list[Object], whats: list[str]) -> None:
     """Claims without a class need a default one, and a class that is named must be there."""
-    assert [finding.what for finding in preflight.storage(Telling(classes), claims)] == whats
+    assert [finding.what for finding in preflight.storage(Telling([], [], [], [], classes), claims)] == whats
+
+
+def test_claims_that_are_there_need_no_class() -> None:
+    """A claim that has its volume, a StatefulSet's too, is not looked at: what it was made with may have gone since."""
+    metadata = {"name": "fileserver", "namespace": SYSTEM}
+    server = {"kind": "StatefulSet", "metadata": metadata, "spec": {"volumeClaimTemplates": [claim("export", None)]}}
+    hub = {**claim("hub-database", "gone"), "metadata": {"name": "hub-database", "namespace": SYSTEM}}
+    there = [hub, {**hub, "metadata": {"name": "export-fileserver-0", "namespace": SYSTEM}}]
+    assert list(preflight.storage(Telling(there, [], [], [], []), [server, hub])) == []
+    assert len(list(preflight.storage(Telling([], [], [], [], []), [server, hub]))) == 2
 
 
 def test_nodes_addresses_are_proposed(site: MakeSite) -> None:
@@ -289,6 +299,19 @@ def test_certificates(tmp_path: Path) -> None:
 def test_names_of_certificates(host: str, pattern: str, fits: bool) -> None:
     """A star stands for one label, the first; addresses are compared as such."""
     assert pairs.matches(host, pattern) is fits
+
+
+def test_a_trial_begins_when_pods_are_taken(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account that every pod has is waited for before the first pod is made."""
+    looked: list[tuple[str, ...]] = []
+
+    def find(*words: str) -> Object | None:
+        looked.append(words)
+        return {"kind": "ServiceAccount"} if looked.count(words) > 1 else None
+
+    monkeypatch.setattr(cluster, "find", find)
+    with trial.namespace(cluster):
+        assert looked.count(("serviceaccount", "default", trial.NAMESPACE)) > 1
 
 
 def test_pulled_is_what_waits_no_longer() -> None:
