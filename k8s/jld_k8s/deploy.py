@@ -7,7 +7,7 @@ from jld_embedded.up import say
 
 from . import credentials, facts, owner, pairs, rollout
 from .cluster import FILES, MANAGER, SYSTEM, Cluster, Object, complaints, listed
-from .errors import ClusterError, RolloutError, SiteError, StrandedError
+from .errors import ClusterError, K8sError, RolloutError, SiteError, StrandedError
 from .facts import UNKNOWN
 from .generated import PROGRAMS
 from .lock import locked
@@ -52,11 +52,16 @@ def roll(site: Site, cluster: Cluster, change: Change | None = None) -> Ready:
     """
     ready = preflight(site, cluster, change)
     there = credentials.existing(cluster)
-    ready, made = prepare(site, cluster, ready, there)
-    if made:
-        say(f"secrets made or changed: {', '.join(name.name for name in made)}")
-    changes = difference(cluster, ready.objects)
-    former = {name: credentials.content(there[name]) for name in made if name in there}
+    former = {name: credentials.content(found) for name, found in there.items()}
+    try:
+        ready, made = prepare(site, cluster, ready, there)
+        if made:
+            say(f"secrets made or changed: {', '.join(name.name for name in made)}")
+        changes = difference(cluster, ready.objects)
+    except K8sError:
+        # Who starts meanwhile must not find some secrets new, and others old.
+        credentials.keep(cluster, former, credentials.existing(cluster))
+        raise
     removed = activate(cluster, ready.objects, changes, former)
     number = store(cluster, ready.objects)
     if number:
@@ -144,7 +149,7 @@ def activate(
         cluster: where.
         objects: what to apply.
         changes: how they differ from what is there.
-        former: what Secrets had that were changed for this: it may be they that keep it from running.
+        former: what Secrets had before this: it may be they that keep it from running.
 
     Returns:
         What was removed, as it is no longer rendered.

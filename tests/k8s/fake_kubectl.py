@@ -24,6 +24,7 @@ KINDS = {
     "node": "Node",
     "pod": "Pod",
     "deployment": "Deployment",
+    "daemonset": "DaemonSet",
     "serviceaccount": "ServiceAccount",
     "persistentvolume": "PersistentVolume",
     "persistentvolumeclaim": "PersistentVolumeClaim",

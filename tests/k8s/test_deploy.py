@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jld_k8s import deploy, rollout
+from jld_k8s import deploy, owner, rollout
 from jld_k8s.cluster import SYSTEM, Object
-from jld_k8s.credentials import content, existing, keep
-from jld_k8s.errors import RolloutError, SiteError, StrandedError
+from jld_k8s.credentials import Plan, content, existing, keep
+from jld_k8s.errors import ClusterError, RolloutError, SiteError, StrandedError
+from jld_k8s.facts import Facts
 from jld_k8s.manifests import Key
+from jld_k8s.preflight import Ready
 from jld_k8s.release import store
+from jld_k8s.site import Site
 
 HUB = Key(SYSTEM, "hub")
 
@@ -54,6 +57,30 @@ def test_what_ran_before_runs_again(cluster: Any, waits: Callable[[int], None]) 
     with pytest.raises(RolloutError, match=r"a setting is wrong.*; release 1 runs again"):
         deploy.activate(cluster, [setting("2")], "changes", {HUB: OLD})
     assert settings(cluster) == {"hub-1"}
+    assert content(existing(cluster)[HUB]) == OLD
+
+
+def test_half_of_the_secrets_is_given_back(
+    site: Callable[..., Site], cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the cluster takes one Secret and not the next, the one that it took has what it had before."""
+    keep(cluster, {HUB: OLD}, {})
+    refused = Key(SYSTEM, "refused")
+    ready = Ready([], Plan({HUB: NEW, refused: NEW}, []), Facts("10.96.7.7"))
+    monkeypatch.setattr(deploy, "preflight", lambda *_: ready)
+    monkeypatch.setattr(owner, "mark", lambda *_: None)
+    apply, seen = cluster.apply, []
+
+    def refuse(objects: list[Object]) -> None:
+        if any(one["metadata"]["name"] == "refused" for one in objects):
+            seen.append(content(existing(cluster)[HUB]))
+            raise ClusterError("it is refused")
+        apply(objects)
+
+    monkeypatch.setattr(cluster, "apply", refuse)
+    with pytest.raises(ClusterError, match="the cluster does not take the Secret jupyterlabdemo/refused"):
+        deploy.roll(site("demo"), cluster)
+    assert seen == [NEW]
     assert content(existing(cluster)[HUB]) == OLD
 
 

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
-from jld_k8s.cluster import Object
+from jld_k8s import rollout
+from jld_k8s.cluster import LABS, Object
 from jld_k8s.deploy import tidy
+from jld_k8s.errors import RolloutError
 from jld_k8s.rollout import homeless, state, trouble, youngest
 
 
@@ -143,6 +145,23 @@ def test_the_youngest_pod_counts() -> None:
     assert found
     assert found["metadata"]["uid"] == "new"
     assert youngest(("Deployment", "jupyterlabdemo", "proxy"), pods) is None
+
+
+@pytest.mark.parametrize("name", ["images", "filebeat"])
+def test_a_slow_pull_fails_no_deploy(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Images that a node cannot pull ahead are told, and the deploy goes on; any other workload's trouble ends it."""
+    metadata = {"name": name, "namespace": LABS, "labels": {"app.kubernetes.io/part-of": "jupyterlabdemo"}}
+    workload = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": {}}
+    cluster.apply([{**workload, "status": {"desiredNumberScheduled": 1}}])
+    monkeypatch.setattr(rollout, "DEADLINE", 0.5)
+    if name == "images":
+        rollout.Watch(cluster, [workload]).wait()
+        assert "images: 0 of 1 ready, and nothing moves" in capsys.readouterr().out
+    else:
+        with pytest.raises(RolloutError, match="filebeat: 0 of 1 ready"):
+            rollout.Watch(cluster, [workload]).wait()
 
 
 def test_differences_name_objects() -> None:
