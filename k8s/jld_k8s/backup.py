@@ -18,8 +18,9 @@ from . import owner, rollout
 from .cluster import FILES, LABS, NAME, SYSTEM, Cluster, Object, last_line
 from .errors import ClusterError, SiteError
 from .lock import locked
-from .preflight import missing, review, stop_at
+from .preflight import stop_at
 from .release import releases
+from .rights import missing, review
 from .site import Site
 
 DATABASE, HOMES, RECORD = "hub.sqlite", "homes.tar.gz", "backup.json"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_network
 from typing import NamedTuple
 
 from jld_embedded.up import say
@@ -10,15 +11,15 @@ from jld_embedded.up import say
 from dev.configuration import COMPONENTS
 
 from . import cluster as c
-from . import components, credentials, facts, generated, lock, owner, pairs, trial
+from . import components, credentials, facts, generated, owner, pairs, trial
 from .cluster import NAMESPACES, Cluster, Object, listed
 from .credentials import Plan
 from .errors import FindingsError
 from .facts import Facts
 from .finding import Finding
 from .manifests import DEFAULT_LAB, Key, config_maps, images, untagged
-from .release import PRUNED
 from .render import base, render
+from .rights import rights
 from .rollout import is_there
 from .site import Site, unknown
 
@@ -27,41 +28,6 @@ OLDEST = (1, 33)
 
 RUNTIMES = {"containerd": (2, 0), "cri-o": (1, 31)}
 """Runtimes that know supplementalGroupsPolicy, with the first version that does."""
-
-READ = (
-    *(("nodes", ""), ("namespaces", ""), ("storageclasses", ""), ("endpointslices", "default")),
-    *((plural, "") for plural in (*PRUNED, "pods")),
-    *((plural, namespace) for plural in ("secrets", "events", "persistentvolumeclaims") for namespace in NAMESPACES),
-)
-"""Resources that are listed, with their namespaces; in none means in all."""
-
-VERBS = ("get", "create", "patch", "delete")
-
-REPLACED = ("secrets", "leases")
-"""Resources that are also written whole."""
-
-GROUPS = {
-    **dict.fromkeys(("deployments", "statefulsets", "daemonsets"), "apps"),
-    **dict.fromkeys(("roles", "rolebindings"), "rbac.authorization.k8s.io"),
-    "networkpolicies": "networking.k8s.io",
-    "poddisruptionbudgets": "policy",
-    "storageclasses": "storage.k8s.io",
-    "endpointslices": "discovery.k8s.io",
-}
-"""Groups of resources that are not in the first one of all."""
-
-BESIDE = {
-    "Secret": ("", (*NAMESPACES, trial.NAMESPACE)),
-    "Pod": ("", (*NAMESPACES, trial.NAMESPACE)),
-    "ServiceAccount": ("", (trial.NAMESPACE,)),
-    "NetworkPolicy": ("networking.k8s.io", (*NAMESPACES, trial.NAMESPACE)),
-    "DaemonSet": ("apps", NAMESPACES),
-    "PersistentVolume": ("", ("",)),
-    "PersistentVolumeClaim": ("", NAMESPACES),
-    "Lease": ("coordination.k8s.io", (lock.NAMESPACE,)),
-}
-"""Kinds, with their groups and namespaces, that are made beside what a site renders to without the tool."""
-
 
 Change = Callable[[dict[Key, dict[str, bytes]]], None]
 """Changes, in place, what Secrets are taken to have."""
@@ -110,6 +76,7 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
         *plan.findings,
         *settings(site, objects, plan),
         *node_ranges(site, objects, told),
+        *ranges_of_pods(site, cluster, known),
         *names(objects, generated.menu(site, objects)),
     ]
     with trial.namespace(cluster):
@@ -205,62 +172,6 @@ def one_node(found: Sequence[Object], objects: Sequence[Object]) -> Iterator[Fin
         )
 
 
-def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
-    """Find the rights that are missing to apply objects, and what is made beside them."""
-    rows = [row.split() for row in cluster.run("api-resources", "--no-headers").splitlines()]
-    # Another group may have a kind of the same name.
-    plurals = {(row[-1], row[-3].rpartition("/")[0]): row[0] for row in rows}
-    wanted = {
-        (found["kind"], found["apiVersion"].rpartition("/")[0], found["metadata"].get("namespace", ""))
-        for found in objects
-    }
-    wanted |= {(kind, group, namespace) for kind, (group, places) in BESIDE.items() for namespace in places}
-    asked = [review("list", plural, GROUPS.get(plural, ""), namespace) for plural, namespace in READ]
-    asked += [review("get", "pods/log", "", namespace) for namespace in (*NAMESPACES, trial.NAMESPACE)]
-    for kind, group, namespace in sorted(wanted):
-        if (kind, group) not in plurals:
-            yield Finding(f"the cluster does not know {kind}", "install what defines it, or leave out the component")
-            continue
-        plural = plurals[kind, group]
-        verbs = (*VERBS, "update") if plural in REPLACED else VERBS
-        asked += [review(verb, plural, group, namespace) for verb in verbs]
-    yield from missing(cluster, asked)
-
-
-def missing(cluster: Cluster, asked: Sequence[Object]) -> Iterator[Finding]:
-    """Ask for rights, and find those that are missing."""
-    # One request each, in one call.
-    answers = c.json_of(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
-    yield from denials(answers.get("items", [answers]))
-
-
-def denials(answers: Sequence[Object]) -> Iterator[Finding]:
-    """Find the rights that are missing, those of one resource together."""
-    verbs: dict[tuple[str, str], list[str]] = {}
-    for answer in answers:
-        if not answer["status"].get("allowed"):
-            what = answer["spec"]["resourceAttributes"]
-            name = "/".join(filter(None, (what["resource"], what.get("subresource"))))
-            verbs.setdefault((name, what.get("namespace", "")), []).append(what["verb"])
-    places: dict[tuple[str, str], list[str]] = {}
-    for (resource, namespace), denied in verbs.items():
-        places.setdefault((resource, ", ".join(denied)), []).extend([namespace] if namespace else [])
-    for (resource, words), namespaces in places.items():
-        where = f" in {', '.join(namespaces)}" if namespaces else ""
-        yield Finding(f"you may not {words} {resource}{where}", "ask whoever administers the cluster")
-
-
-def review(verb: str, resource: str, group: str, namespace: str) -> Object:
-    """Write the question whether one may do something to a resource, or to a part of it (`pods/log`)."""
-    name, _, part = resource.partition("/")
-    attributes = {"verb": verb, "resource": name, "subresource": part, "group": group, "namespace": namespace}
-    return {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
-    }
-
-
 def storage(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
     """See that volumes that are not there yet can be had: by a default StorageClass, or those that are named."""
     there = {
@@ -343,6 +254,25 @@ def node_ranges(site: Site, objects: Sequence[Object], told: Facts) -> Iterator[
         "K8S_NODE_CIDRS is not set",
         f"K8S_NODE_CIDRS={proposal} in site.env has the nodes of today; nodes to come need wider ranges",
     )
+
+
+def ranges_of_pods(site: Site, cluster: Cluster, found: Sequence[Object]) -> Iterator[Finding]:
+    """See that no pod is where nodes are said to be: it could read the homes of all, in the name of a node.
+
+    A range of one address is what the preflight has proposed: the end of a node's tunnel may be among pods' addresses.
+    """
+    wide = [one for one in map(ip_network, site.settings.node_cidrs) if one.num_addresses > 1]
+    if not wide:
+        return
+    taken = [text for node in found for text in node["spec"].get("podCIDRs") or []]
+    pods = cluster.items("pods", "--all-namespaces")
+    own = [one["status"].get("podIPs") or [] for one in pods if not one["spec"].get("hostNetwork")]
+    taken += [address["ip"] for addresses in own for address in addresses]
+    for one in wide:
+        inside = (text for text in taken if (pod := ip_network(text)).version == one.version and pod.subnet_of(one))  # type: ignore[arg-type] # of one version
+        if example := next(inside, ""):
+            what = f"K8S_NODE_CIDRS={one} has pods in it ({example}), which could read all homes as a node does"
+            yield Finding(what, "ranges that have nodes alone")
 
 
 def names(objects: Sequence[Object], menu: Sequence[str]) -> Iterator[Finding]:

@@ -96,76 +96,6 @@ def test_versions(version: str, count: int) -> None:
     assert len(list(preflight.versions(Telling(f'{{"gitVersion": "{version}"}}')))) == count
 
 
-def test_missing_rights_are_told_together() -> None:
-    """The rights that are missing are one finding for each resource, with all namespaces."""
-
-    def answer(verb: str, resource: str, namespace: str, *, allowed: bool) -> Object:
-        attributes = {"verb": verb, "resource": resource, "namespace": namespace}
-        return {"spec": {"resourceAttributes": attributes}, "status": {"allowed": allowed}}
-
-    found = preflight.denials(
-        [
-            answer("list", "nodes", "", allowed=False),
-            answer("get", "secrets", "a", allowed=True),
-            answer("create", "secrets", "a", allowed=False),
-            answer("patch", "secrets", "a", allowed=False),
-            answer("create", "secrets", "b", allowed=False),
-            answer("patch", "secrets", "b", allowed=False),
-        ]
-    )
-    assert [finding.what for finding in found] == [
-        "you may not list nodes",
-        "you may not create, patch secrets in a, b",
-    ]
-
-
-ROWS = """
-secrets v1 true Secret
-pods po v1 true Pod
-serviceaccounts sa v1 true ServiceAccount
-persistentvolumes pv v1 false PersistentVolume
-persistentvolumeclaims pvc v1 true PersistentVolumeClaim
-daemonsets ds apps/v1 true DaemonSet
-leases coordination.k8s.io/v1 true Lease
-networkpolicies crd.plugin.test/v1 true NetworkPolicy
-networkpolicies netpol networking.k8s.io/v1 true NetworkPolicy
-services kservice serving.other.test/v1 true Service
-""".lstrip()
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the rights that are asked for, each as verb, resource with its group, and namespace; all are there."""
-    found: list[str] = []
-
-    def missing(_: Cluster, questions: list[Object]) -> list[Object]:
-        for one in (question["spec"]["resourceAttributes"] for question in questions):
-            part = f"/{one['subresource']}" if one["subresource"] else ""
-            found.append(f"{one['verb']} {one['resource']}{part}.{one['group']} {one['namespace']}".strip())
-        return []
-
-    monkeypatch.setattr(preflight, "missing", missing)
-    return found
-
-
-def test_rights_are_those_that_are_used(asked: list[str]) -> None:
-    """What is written whole, listed in all namespaces, or read of logs and events is asked for too."""
-    assert list(preflight.rights(Telling(ROWS), [])) == []
-    assert {
-        *(f"update secrets. {SYSTEM}", "update leases.coordination.k8s.io default", "list deployments.apps"),
-        *("list pods.", f"list events. {SYSTEM}", f"get pods/log. {SYSTEM}", f"list secrets. {SYSTEM}"),
-    } <= set(asked)
-
-
-def test_a_kind_is_told_by_its_group(asked: list[str]) -> None:
-    """Another group's kind of the same name is not taken for the one that is meant."""
-    service = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "hub", "namespace": SYSTEM}}
-    (finding,) = preflight.rights(Telling(ROWS), [service])
-    assert finding.what == "the cluster does not know Service"
-    assert f"create networkpolicies.networking.k8s.io {SYSTEM}" in asked
-    assert not any("plugin.test" in one for one in asked)
-
-
 def claim(name: str, storage_class: str | None) -> Object:
     """Write a claim."""
     spec = {} if storage_class is None else {"storageClassName": storage_class}
@@ -209,6 +139,29 @@ def test_nodes_addresses_are_proposed(site: MakeSite) -> None:
     (finding,) = preflight.node_ranges(made, render(made, Cluster("kubectl"), FACTS, {}), FACTS)
     assert "K8S_NODE_CIDRS=192.0.2.2/32,10.244.1.1/32" in finding.remedy
     assert list(preflight.node_ranges(site("demo"), rendered("demo"), FACTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("ranges", "example"),
+    [
+        ("192.0.2.0/24,2001:db8::/64", ""),
+        ("10.244.1.1/32", ""),
+        ("10.0.0.0/8", "10.244.1.0/24"),
+        ("10.0.0.0/16,fd00::/8", "fd00::7"),
+        ("10.96.0.0/11,192.0.2.0/24", "10.99.0.7"),
+    ],
+)
+def test_no_pod_is_taken_for_a_node(site: MakeSite, ranges: str, example: str) -> None:
+    """A range in which pods are, of which each could speak NFS as a node, is found; a node's own address is none."""
+    one = {**node(), "spec": {"podCIDRs": ["10.244.1.0/24"]}}
+    pods = [
+        {"spec": {"hostNetwork": True}, "status": {"podIPs": [{"ip": "192.0.2.2"}]}},
+        {"spec": {}, "status": {"podIPs": [{"ip": "10.99.0.7"}, {"ip": "fd00::7"}]}},
+        {"spec": {}, "status": {}},
+    ]
+    made = site("production", f"K8S_NODE_CIDRS={ranges}\n")
+    found = [finding.what for finding in preflight.ranges_of_pods(made, Telling(pods), [one])]
+    assert [f"({example})" in what for what in found] == ([True] if example else [])
 
 
 def test_all_wrong_settings_at_once(site: MakeSite) -> None:
