@@ -1,7 +1,6 @@
 """What keeps the configuration: the proxy moves to another address, or nginx does not do as it should."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -64,10 +63,15 @@ def settings(own_proxy: Proxy, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def url(addresses: list[str], settings: Settings) -> AsyncIterator[str]:
+def nginx(settings: Settings) -> Nginx:
+    """Give an nginx that does not run yet."""
+    return Nginx(settings, program())
+
+
+@pytest.fixture
+async def url(addresses: list[str], settings: Settings, nginx: Nginx) -> AsyncIterator[str]:
     """Keep an nginx before that proxy; give its address."""
     del addresses
-    nginx = Nginx(settings, program())
     keeper = Keeper(settings, nginx, await abilities(program()), Metrics(settings.status_socket))
     await keeper.start()
     looks = asyncio.create_task(keeper.look_for_ever())
@@ -78,7 +82,7 @@ async def url(addresses: list[str], settings: Settings) -> AsyncIterator[str]:
 
 
 async def test_proxy_gets_and_keeps_its_address(
-    url: str, addresses: list[str], questions: list[str], caplog: pytest.LogCaptureFixture
+    url: str, nginx: Nginx, addresses: list[str], questions: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A name that becomes known is used from then on, and its last address while there is no answer."""
     caplog.set_level("INFO", "jld_nginx.keeper")
@@ -88,15 +92,19 @@ async def test_proxy_gets_and_keeps_its_address(
         async with httpx.AsyncClient(verify=TRUSTING) as http:
             return (await http.get(url)).status_code
 
+    def workers() -> set[psutil.Process]:
+        assert nginx._master
+        return set(psutil.Process(nginx._master.pid).children())
+
     async def status_at(address: str) -> int:
         """Move the proxy, and ask when no worker is left that knows its last address."""
-        last = _workers()
-        assert last
+        last = workers()
         addresses[:] = [address]
-        await asyncio.to_thread(until, "its last workers end", lambda: not last & _workers())
+        await asyncio.to_thread(until, "its last workers end", lambda: not last & workers())
         return await status()
 
     assert await status() == 503
+    assert workers()
     assert await status_at("127.0.0.1") == 200
     assert await status_at("127.0.0.2") == 503
     assert await status_at("127.0.0.1") == 200
@@ -108,16 +116,6 @@ async def test_proxy_gets_and_keeps_its_address(
     assert [record.message for record in caplog.records if record.name == "jld_nginx.keeper"] == [
         "nginx is given a new configuration"
     ] * 3
-
-
-def _workers() -> set[psutil.Process]:
-    """Find the workers of this process's nginx."""
-    found = set()
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "worker process" in " ".join(process.cmdline()):
-                found.add(process)
-    return found
 
 
 def _pretend(folder: Path, script: str) -> str:
