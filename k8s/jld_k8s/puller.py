@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from . import confined
 from .cluster import LABS, NAME, SYSTEM, Object
 from .manifests import Key, config_maps, named
 
@@ -21,11 +22,6 @@ def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
     labels = {NAME: "images", "app.kubernetes.io/part-of": "jupyterlabdemo"}
     shipper = named(base, "DaemonSet", "filebeat")
     resident = shipper["spec"]["template"]["spec"]["containers"][0]["image"] if shipper else pulled[0]
-    confined = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
     little = {"requests": {"cpu": "1m", "memory": "4Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}
 
     def container(name: str, image: str, command: list[str]) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
             "imagePullPolicy": "IfNotPresent",
             "command": command,
             "resources": little,
-            "securityContext": confined,
+            "securityContext": dict(confined.CONTAINER),
         }
 
     return {
@@ -49,16 +45,9 @@ def puller(pulled: Sequence[str], base: Sequence[Object]) -> Object:
                 "metadata": {"labels": labels},
                 "spec": {
                     **{name: value for name, value in template(base).items() if name in SHARED},
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
+                    **confined.POD,
                     # The resident does not hear the signal: it is process 1, which has no handler.
                     "terminationGracePeriodSeconds": 0,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 65534,
-                        "runAsGroup": 65534,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
                     "initContainers": [
                         container(f"image-{number}", image, ["true"]) for number, image in enumerate(pulled)
                     ],

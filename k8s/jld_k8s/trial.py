@@ -7,6 +7,7 @@ from typing import Any
 
 from jld_embedded.up import say
 
+from . import confined
 from .cluster import Cluster, Object
 from .credentials import REGISTRY, Content, secret
 from .errors import ClusterError
@@ -64,27 +65,15 @@ def namespace(cluster: Cluster) -> Iterator[None]:
 
 def pod(name: str, images: Sequence[str], command: Sequence[str], **environment: str) -> Object:
     """Write a pod of the trial's, one container an image, which may do nothing."""
-    confined: dict[str, Any] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
     little = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"trial": name}},
         "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
+            **confined.POD,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65534,
-                "runAsGroup": 65534,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
             "containers": [
                 {
                     "name": f"{name}-{number}",
@@ -93,7 +82,7 @@ def pod(name: str, images: Sequence[str], command: Sequence[str], **environment:
                     "command": list(command),
                     "env": [{"name": key, "value": value} for key, value in environment.items()],
                     "resources": little,
-                    "securityContext": confined,
+                    "securityContext": dict(confined.CONTAINER),
                 }
                 for number, image in enumerate(images)
             ],
