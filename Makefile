@@ -84,7 +84,7 @@ k8s-backup: tools ## copy the hub's database and the homes into a new folder, DI
 k8s-restore: tools ## put database and homes back from DIR, CONFIRM=the site's name; labs end
 	@$(K8S) restore '$(SITE)' '$(or $(DIR),$(error DIR=: a folder that make k8s-backup has made))' --confirm '$(CONFIRM)'
 
-k8s-rotate: tools ## make a secret of a site anew, SECRET=pipeline for instance
+k8s-rotate: tools ## make secrets of a site anew: SECRET=pipeline, or several with commas
 	@$(K8S) rotate '$(SITE)' '$(or $(SECRET),$(error SECRET=: see k8s/README.md))'
 
 k8s-delete: tools ## remove a site, CONFIRM=its name; homes, database and secrets only with DATA=delete too

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from postgresql import programs
 
 # At the end, so that no folder of the checkout hides a package.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -33,6 +34,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     ),
     "docker": _no_engine,
     "kubectl": lambda: None if shutil.which("kubectl") else "needs kubectl",
+    "postgresql": lambda: None if programs() else "needs PostgreSQL (Debian package: postgresql)",
     "promtool": lambda: None if shutil.which("promtool") else "needs promtool (Debian package: prometheus)",
 }
 

@@ -83,9 +83,9 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("site")
     again.add_argument("folder", type=Path)
     again.add_argument("--confirm", default="", help="the site's name")
-    new = verbs.add_parser("rotate", help="make a secret anew")
+    new = verbs.add_parser("rotate", help="make secrets anew")
     new.add_argument("site")
-    new.add_argument("secret")
+    new.add_argument("secret", help="its name, or several with commas between them")
     return made
 
 
@@ -160,7 +160,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "push": lambda given: done(lambda: push(*opened(given), given.registry)),
     "backup": lambda given: done(lambda: backup(cluster(), given.folder)),
     "restore": lambda given: done(lambda: restore(*opened(given), given.folder, given.confirm)),
-    "rotate": lambda given: done(lambda: rotate(*opened(given), given.secret)),
+    "rotate": lambda given: done(lambda: rotate(*opened(given), given.secret.split(","))),
     "delete": lambda given: done(lambda: delete(*opened(given), given.confirm, given.data)),
 }
 

@@ -28,7 +28,7 @@ def push(site: Site, cluster: Cluster, registry: str) -> None:
         SiteError: where an image is not there, or the registry does not take it.
     """
     rendered = base(site, cluster)
-    ours = {image.name for image in IMAGES}
+    ours = {image.name: image.version for image in IMAGES}
     wanted = dict.fromkeys([*images(rendered), *generated.menu_as_set(site, rendered)])
     digests = dict(site.digests)
     for tag in wanted:
@@ -37,9 +37,10 @@ def push(site: Site, cluster: Cluster, registry: str) -> None:
             say(f"  {tag} is not built here: left where it is")
             continue
         target = f"{registry.rstrip('/')}/{name.rpartition('/')[2]}"
-        docker("tag", tag, f"{target}:{version or 'latest'}")
-        docker("push", "--quiet", f"{target}:{version or 'latest'}")
-        digests[tag] = f"{target}@{digest(tag, target)}"
+        version = version or ours[name]  # the menu's default names none
+        docker("tag", f"{name}:{version}", f"{target}:{version}")
+        docker("push", "--quiet", f"{target}:{version}")
+        digests[tag] = f"{target}@{digest(f'{name}:{version}', target)}"
         say(f"  {digests[tag]}")
     site.keep("images.yaml", digests)
     say(f"{site.name} names images by these digests from its next deploy on")

@@ -1,7 +1,7 @@
 """`make k8s-rotate SECRET=…`: new secrets in place of old ones, without a lost session where that can be."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jld_embedded.certificates import Authority
@@ -33,35 +33,37 @@ CONSEQUENCES = {
 """What members notice, where that is more than nothing."""
 
 
-def rotate(site: Site, cluster: Cluster, name: str) -> None:
-    """Make a secret anew, and have all who have it start with the new one.
+def rotate(site: Site, cluster: Cluster, names: Sequence[str]) -> None:
+    """Make secrets anew, all at once, and have all who have them start with the new ones.
 
     Args:
         site: whose.
         cluster: where.
-        name: of the secret.
+        names: of the secrets.
 
     Raises:
         SiteError: for one that is not the tool's to make, or that the operator gives.
     """
-    if name not in KNOWN:
-        raise SiteError(
-            f"SECRET={name}: one of {', '.join(KNOWN)}; what is yours you change in {site.secrets}, and deploy"
-        )
-    if given := next((one for one in files(name) if site.given(one) is not None), ""):
-        raise SiteError(f"SECRET={name}: {site.secrets / given} says what it is: change that file, or remove it first")
-    if name in CONSEQUENCES:
+    for name in names:
+        if name not in KNOWN:
+            known = ", ".join(KNOWN)
+            raise SiteError(f"SECRET={name}: one of {known}; what is yours you change in {site.secrets}, and deploy")
+        if given := next((one for one in files(name) if site.given(one) is not None), ""):
+            where = site.secrets / given
+            raise SiteError(f"SECRET={name}: {where} says what it is: change that file, or remove it first")
+    for name in CONSEQUENCES.keys() & set(names):
         say(CONSEQUENCES[name])
     permitted(site, cluster)
     with locked(cluster):
-        for change in steps(cluster, name):
+        for change in steps(cluster, names):
             roll(site, cluster, change)
 
 
-def steps(cluster: Cluster, name: str) -> Iterator[Change]:
+def steps(cluster: Cluster, names: Sequence[str]) -> Iterator[Change]:
     """Give the changes after each of which the system is rolled out."""
-    if name != PIPELINE:
-        yield lambda kept: forget(kept, name)
+    if single := [name for name in names if name != PIPELINE]:
+        yield lambda kept: forget(kept, single)
+    if PIPELINE not in names:
         return
     # What an interrupted run has begun is gone on with.
     found = credentials.existing(cluster).get(AUTHORITY)
@@ -76,17 +78,15 @@ def steps(cluster: Cluster, name: str) -> Iterator[Change]:
     yield retire
 
 
-def forget(kept: Kept, name: str) -> None:
-    """Forget a secret wherever it is, so that it is made anew; a crypt key stays, behind the one that follows it."""
-    if name == "crypt_key":
-        hub = next((values for owner, values in kept.items() if owner.name == "hub" and name in values), None)
-        if hub is not None:
-            former = hub[name].split(b";")[0]
-            hub[name] = credentials.token() + b";" + former
-        return
+def forget(kept: Kept, names: Sequence[str]) -> None:
+    """Forget secrets wherever they are, so that they are made anew; a crypt key stays, behind the one that follows."""
     for values in kept.values():
-        for one in files(name):
-            values.pop(one, None)
+        for name in names:
+            if name == "crypt_key" and name in values:
+                values[name] = credentials.token() + b";" + values[name].split(b";")[0]
+                continue
+            for one in files(name):
+                values.pop(one, None)
 
 
 def files(name: str) -> tuple[str, ...]:

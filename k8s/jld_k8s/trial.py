@@ -38,7 +38,7 @@ while True:
     if now != told:
         print(now, flush=True)
         told = now
-    time.sleep(0.3)
+    time.sleep(0.1)
 """
 
 
@@ -121,7 +121,7 @@ def pulled(cluster: Cluster, images: Sequence[str], registry: Content) -> list[F
         if time.monotonic() - told > 10:  # noqa: PLR2004 - seconds between lines of progress
             told = time.monotonic()
             say(f"  {len(open_yet) or len(images)} images are yet to be pulled")
-        time.sleep(0.5)
+        time.sleep(0.2)
 
 
 def images_waiting(found: Object | None) -> list[Object]:
@@ -183,5 +183,5 @@ def wait_for(look: Any, timeout: float = POLICY_TIME) -> str:
         with contextlib.suppress(ClusterError):
             if found := look():
                 return str(found)
-        time.sleep(0.5)
+        time.sleep(0.2)
     return ""

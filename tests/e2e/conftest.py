@@ -8,7 +8,8 @@ import pytest
 from cluster import ClusterStack, kubectl
 from containers import ComposeStack
 from member import Lab, Member, Visit
-from stack import CommandError, EmbeddedStack, Stack
+from stack import CommandError, EmbeddedStack, Stack, Writer
+from work import Work
 
 TARGETS: dict[str, type[Stack]] = {"cluster": ClusterStack, "compose": ComposeStack, "embedded": EmbeddedStack}
 
@@ -33,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register what a test of some targets says, and look for the cluster where one is asked for."""
     config.addinivalue_line("markers", "target(*names, reason): runs against these targets only, and why")
     config.addinivalue_line("markers", "changes: changes the one stack that a cluster has: comes after all others")
-    config.addinivalue_line("markers", "postgresql: needs PostgreSQL")
+    config.addinivalue_line("markers", "bare: needs a cluster on which the system is not yet: comes before all others")
     if config.getoption("--target") == "cluster":
         if not shutil.which("kubectl"):
             raise pytest.UsageError("--target=cluster: there is no kubectl on PATH")
@@ -54,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item.path.name not in missing]
 
     def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("bare"):
+            return -1
         if chosen == "cluster" and item.get_closest_marker("changes"):
             return 2
         return int(item.name == "test_no_secret_of_the_run_is_in_an_event")
@@ -127,3 +130,20 @@ def alice(stack: Stack) -> Iterator[Member]:
 def lab(alice: Member) -> Lab:
     """Speak to alice's lab."""
     return Lab(alice)
+
+
+@pytest.fixture
+def work(stack: Stack, alice: Member, lab: Lab) -> Iterator[Work]:
+    """Have alice work."""
+    assert isinstance(stack, ComposeStack | ClusterStack)
+    running = Work(stack, alice, lab)
+    yield running
+    lab.api("DELETE", f"kernels/{running.kernel}")
+
+
+@pytest.fixture
+def writer(stack: Stack) -> Iterator[Writer]:
+    """Write to a log beside those of the services."""
+    running = stack.writer()
+    yield running
+    running.remove()

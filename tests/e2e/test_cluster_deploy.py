@@ -1,5 +1,6 @@
 """`make k8s-deploy` and its like, on a cluster that runs the system already."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import NAMESPACES, SITE, ClusterStack, get
+import yaml
+from cluster import NAMESPACES, SITE, SYSTEM, ClusterStack, get
 from member import Lab, Member
-from stack import CHECKOUT, CommandError, Stack
+from stack import CHECKOUT, CommandError, Stack, until
 from work import Work
 
 pytestmark = [pytest.mark.root, pytest.mark.target("cluster", reason="there is a cluster")]
@@ -22,14 +24,6 @@ KINDS = (
 )
 
 Name = tuple[str, str, str]
-
-
-@pytest.fixture
-def work(cluster: ClusterStack, alice: Member, lab: Lab) -> Iterator[Work]:
-    """Have alice work."""
-    running = Work(cluster, alice, lab)
-    yield running
-    lab.api("DELETE", f"kernels/{running.kernel}")
 
 
 def objects() -> dict[Name, str]:
@@ -73,22 +67,27 @@ def test_wrong_settings_are_all_told(kind: type[Stack], work: Work) -> None:
     work.goes_on()
 
 
+MANIFESTS = ("k8s/base", "k8s/components", "k8s/overlays", ":(glob)**/kubernetes/**", ":(glob)**/settings.env")
+
+
 @pytest.fixture
 def earlier(tmp_path: Path) -> Iterator[Path]:
-    """Give the checkout's previous commit, in a folder of its own, with the environment of this one."""
+    """Give the checkout as it was before the last commit that changed manifests, with the environment of this one."""
     folder = tmp_path / "earlier"
     git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", str(CHECKOUT)]
-    subprocess.run([*git, "worktree", "add", "--detach", folder, "HEAD~1"], check=True, capture_output=True)
+    last = subprocess.check_output([*git, "log", "-1", "--format=%H", "--", *MANIFESTS], text=True).strip()
+    subprocess.run([*git, "worktree", "add", "--detach", folder, f"{last}~1"], check=True, capture_output=True)
     (folder / ".venv").symlink_to(CHECKOUT / ".venv")
     yield folder
     subprocess.run([*git, "worktree", "remove", "--force", folder], check=True)
 
 
 @pytest.mark.changes
-def test_upgrade_from_the_previous_commit(
+def test_upgrade_from_earlier_manifests(
     cluster: ClusterStack, work: Work, earlier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the manifests of the previous commit to those of this one: lab, kernel and session go on."""
+    """From the manifests that were before these to these: lab, kernel and session go on."""
+    now = objects()
     site = earlier / "k8s/sites" / SITE
     shutil.copytree(cluster.site, site)
     kustomization = site / "kustomization.yaml"
@@ -103,10 +102,60 @@ def test_upgrade_from_the_previous_commit(
             patch.setitem(cluster.environment, "PYTHONPATH", path)
             patch.setitem(cluster.environment, "K8S_SITES", str(site.parent))
             cluster.make("up", f"--directory={earlier}", seconds=600)
+        assert objects() != now
         work.goes_on()
     finally:
         cluster.make("up", seconds=600)
     work.goes_on()
+
+
+def hub_settings() -> dict[str, str]:
+    """Return what the hub that runs was started with."""
+    (pod,) = get("pods", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/name=hub")["items"]
+    sources = [one["configMapRef"]["name"] for one in pod["spec"]["containers"][0]["envFrom"]]
+    return {
+        name: value
+        for source in sources
+        for name, value in get("configmap", source, f"--namespace={SYSTEM}")["data"].items()
+    }
+
+
+@pytest.mark.changes
+def test_failed_deploy_leaves_what_ran_before(cluster: ClusterStack, work: Work) -> None:
+    """What does not come to run is told, with the reason, and what ran before runs again; nobody's session ends."""
+    kustomization = cluster.site / "kustomization.yaml"
+    before, ran = kustomization.read_text(), hub_settings()
+    patch = json.dumps([{"op": "add", "path": "/spec/template/spec/containers/0/command", "value": ["/no/program"]}])
+    target = {"kind": "StatefulSet", "name": "logstash"}
+    kustomization.write_text(yaml.safe_dump(yaml.safe_load(before) | {"patches": [{"target": target, "patch": patch}]}))
+    try:
+        with pytest.raises(CommandError, match=r"release \d+ runs again") as error:
+            cluster.make("up", seconds=600)
+        assert "/no/program" in str(error.value)
+        until("the stack is ready", cluster.is_ready, seconds=60)
+        assert hub_settings() == ran
+        work.goes_on()
+    finally:
+        kustomization.write_text(before)
+    assert "nothing was changed" in cluster.make("up", seconds=600)
+
+
+@pytest.mark.changes
+def test_rollback(cluster: ClusterStack, work: Work) -> None:
+    """`make k8s-rollback` gives back the settings of the release before, and the next deploy those of the site."""
+    ran = hub_settings()
+    other = ClusterStack(HUB_CULL_IDLE_SECONDS="86399")
+    try:
+        other.configure()
+        other.make("up", seconds=600)
+        assert hub_settings()["HUB_CULL_IDLE_SECONDS"] == "86399"
+        cluster.make("k8s-rollback", seconds=600)
+        assert hub_settings() == ran
+        work.goes_on()
+    finally:
+        other.down()
+        cluster.make("up", seconds=600)
+    assert hub_settings() == ran
 
 
 @pytest.mark.changes

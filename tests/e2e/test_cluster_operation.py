@@ -3,12 +3,12 @@
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from broker import arrivals
 from cluster import SITE, ClusterStack, node_addresses
+from jld_k8s.rotate import KNOWN
 from member import Lab, Member, Visit
 from postgresql import Database
 from stack import CHECKOUT, Writer, until
@@ -21,22 +21,6 @@ pytestmark = [
 ]
 
 BOB = 5252525
-
-
-@pytest.fixture
-def work(cluster: ClusterStack, alice: Member, lab: Lab) -> Iterator[Work]:
-    """Have alice work."""
-    running = Work(cluster, alice, lab)
-    yield running
-    lab.api("DELETE", f"kernels/{running.kernel}")
-
-
-@pytest.fixture
-def writer(cluster: ClusterStack) -> Iterator[Writer]:
-    """Write to a log beside those of the services."""
-    running = cluster.writer()
-    yield running
-    running.remove()
 
 
 def is_signed_in(member: Member) -> bool:
@@ -78,17 +62,40 @@ def test_backup_and_restore(cluster: ClusterStack, visit: Visit, tmp_path: Path)
     assert Lab(bob).terminal("cd; cat work/letter note later").split() == ["kept", "old", "later"]
 
 
-@pytest.mark.parametrize("secret", ["crypt_key", "proxy_token"])
-def test_new_secret(cluster: ClusterStack, work: Work, visit: Visit, secret: str) -> None:
-    """A secret of the hub's is made anew: lab, kernel and session go on, and new labs can be started."""
-    old = (cluster.state / "secrets" / secret).read_text()
-    cluster.make("k8s-rotate", f"SECRET={secret}", seconds=600)
+def secrets_of(cluster: ClusterStack) -> dict[str, str]:
+    """Return what the files of secrets have that are made by the tool and no part of the pipeline's certificates."""
     cluster.fetch_secrets()
-    assert (cluster.state / "secrets" / secret).read_text() != old
+    places = {name: cluster.state / "secrets" / name for name in KNOWN if name not in ("pipeline", "tls")}
+    return {name: place.read_text() for name, place in places.items()} | {"tls": cluster.key_pin()}
+
+
+def test_new_secrets(cluster: ClusterStack, work: Work, writer: Writer, visit: Visit) -> None:
+    """All secrets but that of cookies are made anew: lab, kernel and sessions go on, and no event is lost.
+
+    Labs can be started as before.
+    """
+    before = secrets_of(cluster)
+    names = sorted(before.keys() - {"cookie_secret"})
+    cluster.make("k8s-rotate", f"SECRET={','.join(names)}", seconds=600)
+    after = secrets_of(cluster)
+    assert [name for name in before if after[name] != before[name]] == [name for name in before if name in names]
+    cluster.trust()
     work.goes_on()
     bob = visit("bob")
     bob.sign_in()
     assert bob.start_lab().status_code == 200
+    written = set(writer.end())
+    with arrivals(cluster.broker()) as arrived:
+        until("every line is at the broker", lambda: written <= set(arrived.messages), seconds=90)
+
+
+def test_new_cookie_secret(cluster: ClusterStack, work: Work) -> None:
+    """With a new secret for cookies members sign in again, and find lab and kernel as they were."""
+    assert is_signed_in(work.alice)
+    cluster.make("k8s-rotate", "SECRET=cookie_secret", seconds=600)
+    assert not is_signed_in(work.alice)
+    work.alice.sign_in()
+    work.goes_on()
 
 
 def test_new_pipeline_certificates(cluster: ClusterStack, work: Work, writer: Writer) -> None:

@@ -3,12 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cluster import LABS, ClusterStack, kubectl
-from member import Lab, Member, Visit
+from cluster import LABS, ClusterStack, get, kubectl
+from member import Lab, Visit
 from stack import until
 from work import Work
 
@@ -16,13 +16,14 @@ pytestmark = [pytest.mark.root, pytest.mark.target("cluster", reason="there is a
 
 SECONDS = 120
 
+HEARTBEAT = timedelta(seconds=11)
+"""More than the time between two signs of life of a kubelet's; meanwhile the node's controller has looked twice."""
 
-@pytest.fixture
-def work(cluster: ClusterStack, alice: Member, lab: Lab) -> Iterator[Work]:
-    """Have alice work."""
-    running = Work(cluster, alice, lab)
-    yield running
-    lab.api("DELETE", f"kernels/{running.kernel}")
+
+def heard_of() -> datetime:
+    """Tell when the cluster has last heard of its node."""
+    (lease,) = get("leases", "--namespace=kube-node-lease")["items"]
+    return datetime.fromisoformat(lease["spec"]["renewTime"])
 
 
 def test_outage_of_the_api_server(
@@ -51,7 +52,10 @@ def test_outage_of_the_api_server(
         assert work.lab.api("GET", "kernels")[0]["id"] == kernels[0]["id"]
     finally:
         os.kill(server, signal.SIGCONT)
+    ended = datetime.now(UTC)
     until("the API server answers", lambda: "ok" in kubectl("get", "--raw=/readyz"), seconds=60)
+    # Until then it takes the node for lost, and its Services lead nowhere.
+    until("the node has been heard of again", lambda: heard_of() > ended + HEARTBEAT, seconds=60)
     until("the stack is ready", cluster.is_ready, seconds=120)
     assert cluster.pid("hub") == hub, "it did not have to be started again"
     work.goes_on()

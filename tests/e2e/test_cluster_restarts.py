@@ -44,14 +44,6 @@ def work(cluster: ClusterStack, alice: Member, lab: Lab) -> Iterator[Work]:
 
 
 @pytest.fixture
-def writer(cluster: ClusterStack) -> Iterator[Writer]:
-    """Write to a log beside those of the services."""
-    running = cluster.writer()
-    yield running
-    running.remove()
-
-
-@pytest.fixture
 def arrived(cluster: ClusterStack) -> Iterator[Arrivals]:
     """Collect all that has arrived at the broker since the stack's first start."""
     with arrivals(cluster.broker()) as reader:

@@ -92,14 +92,6 @@ def test_every_service_is_at_the_broker(stack: Stack, arrived: Arrivals) -> None
     until("a line of each", lambda: parts <= seen())
 
 
-@pytest.fixture
-def writer(stack: Stack) -> Iterator[Writer]:
-    """Write to a log beside those of the services."""
-    running = stack.writer()
-    yield running
-    running.remove()
-
-
 def kill(stack: Stack, part: str) -> None:
     """Kill a part with -9 and wait until another has taken its place."""
     pid = stack.pid(part)

@@ -181,7 +181,7 @@ def test_rotation_of_a_shared_secret(site: MakeSite, name: str) -> None:
     """A rotated secret is another one, the same with all who share it; no other secret changes."""
     made = site("demo")
     first = plan(made, render("demo"), {}).wanted
-    new = again(made, first, lambda kept: rotate.forget(kept, name))
+    new = again(made, first, lambda kept: rotate.forget(kept, [name]))
     alias = {"publisher_password": "broker_password", "standin_client_secret": "github_client_secret"}.get(name, name)
     changed = {(owner, key) for owner in first for key in first[owner] if first[owner][key] != new[owner][key]}
     assert {key for _, key in changed} <= {name, alias}
@@ -193,8 +193,8 @@ def test_rotation_of_the_crypt_key(site: MakeSite) -> None:
     """The former key stays behind the new one, so that what it has encrypted can be read; the one before it goes."""
     made = site("demo")
     first = plan(made, render("demo"), {}).wanted
-    second = again(made, first, lambda kept: rotate.forget(kept, "crypt_key"))
-    third = again(made, second, lambda kept: rotate.forget(kept, "crypt_key"))
+    second = again(made, first, lambda kept: rotate.forget(kept, ["crypt_key"]))
+    third = again(made, second, lambda kept: rotate.forget(kept, ["crypt_key"]))
     new, former = second[HUB]["crypt_key"].split(b";")
     assert former == first[HUB]["crypt_key"]
     assert new != former
@@ -219,7 +219,7 @@ def test_rotation_of_the_pipelines_authority(site: MakeSite) -> None:
 def test_what_cannot_be_made_anew(site: MakeSite, cluster: Any) -> None:
     """A secret of the operator's is not the tool's to change, and it is said whose it is."""
     with pytest.raises(SiteError, match="SECRET=broker_password: one of proxy_token"):
-        rotate.rotate(site("production"), cluster, "broker_password")
+        rotate.rotate(site("production"), cluster, ["proxy_token", "broker_password"])
 
 
 @pytest.mark.parametrize(("name", "file"), [("cookie_secret", "cookie_secret"), ("tls", "tls.key")])
@@ -227,7 +227,7 @@ def test_what_is_given_is_not_made_anew(site: MakeSite, cluster: Any, name: str,
     """A rotation of what the operator has given, which would change nothing, is refused, with the file's name."""
     made = site("demo", **{file.replace(".", "__"): "x"})
     with pytest.raises(SiteError, match=rf"SECRET={name}: .*/{file} says what it is"):
-        rotate.rotate(made, cluster, name)
+        rotate.rotate(made, cluster, [name])
     assert cluster.commands == []
 
 

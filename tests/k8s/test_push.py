@@ -53,6 +53,16 @@ def test_pushed_images_are_recorded(site: MakeSite, docker: Callable[[int], Path
     assert not any("other/lab" in command for command in commands)
 
 
+def test_the_menus_default_is_pushed(site: MakeSite, docker: Callable[[int], Path]) -> None:
+    """The one image that may be named without a version is pushed as the version that was built."""
+    needs_kubectl("demo")
+    log = docker(0)
+    made = site("production")
+    push(made, Cluster("kubectl"), "registry.test/x")
+    assert "push --quiet registry.test/x/jld-lab-py3:0.1.0" in log.read_text()
+    assert Site(made.folder).digests["lsstsqre/jld-lab-py3"] == "registry.test/x/jld-lab-py3@sha256:1"
+
+
 @pytest.mark.parametrize(
     ("registry", "known"), [("docker.io/me", "me"), ("docker.io/library", ""), ("r.test:5000/a", "r.test:5000/a")]
 )

@@ -222,11 +222,15 @@ class ClusterStack(Stack):
         if self.first is None:
             present = kubectl("get", "namespaces", "--output=name").split()
             assert f"namespace/{SYSTEM}" not in present, "this cluster has the system already: make k8s-delete first"
-            self.make("k8s-init", f"NAME={SITE}", "OVERLAY=demo")
+            self.create()
             type(self).first = self
         self.configure()
         super().start()
         self.fetch_secrets()
+
+    def create(self) -> None:
+        """Make the operator's folder."""
+        self.make("k8s-init", f"NAME={SITE}", "OVERLAY=demo")
 
     def configure(self) -> None:
         """Write the settings to the operator's folder."""

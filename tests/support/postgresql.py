@@ -31,7 +31,7 @@ class Database:
 
     def __init__(self, folder: Path, host: str, port: int = 5432) -> None:
         found = programs()
-        assert found, "PostgreSQL is needed (Debian: apt install postgresql)"
+        assert found, "PostgreSQL is needed"
         self.programs = found
         self.folder = folder
         self.host = host

@@ -196,7 +196,11 @@ class Stack:
         """Start it, and trust its certificate."""
         self.start()
         if self.url.startswith("https:"):
-            self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
+            self.trust()
+
+    def trust(self) -> None:
+        """Trust the certificate that it has now."""
+        self.tls.load_verify_locations(self.state / "secrets/certificates/nginx.pem")
 
     def down(self) -> None:
         """Stop it and forget its state."""

@@ -103,7 +103,10 @@ def self_signed(folder: Path, name: str) -> Pair:
     if not _holds(pair):
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK[0])])
-        _write(pair, _leaf(LOOPBACK[0], LOOPBACK, key, DAYS).issuer_name(subject).sign(key, hashes.SHA256()), key)
+        # By it a client that trusts the former one too, which has the same name, tells whose key is meant.
+        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        builder = _leaf(LOOPBACK[0], LOOPBACK, key, DAYS).issuer_name(subject).add_extension(own, critical=False)
+        _write(pair, builder.sign(key, hashes.SHA256()), key)
     return pair
 
 

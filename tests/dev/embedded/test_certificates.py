@@ -54,6 +54,16 @@ def test_browsers_certificate(tmp_path: Path) -> None:
     assert "Subject: CN=localhost" in shown.replace(" = ", "=")  # OpenSSL 3.0 and 3.5
 
 
+def test_former_one_is_trusted_too(tmp_path: Path) -> None:
+    """A client that trusts a certificate and the one that follows, which has its name, takes either."""
+    former, new = self_signed(tmp_path, "former"), self_signed(tmp_path, "new")
+    both = tmp_path / "both.pem"
+    both.write_bytes(former.certificate.read_bytes() + new.certificate.read_bytes())
+    for pair in (former, new):
+        verify = ["openssl", "verify", "-CAfile", str(both), str(pair.certificate)]
+        assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
+
+
 def test_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that ends soon is made anew, and one that holds for longer is not."""
     monkeypatch.setattr(certificates, "DAYS", certificates.RENEW_DAYS)
