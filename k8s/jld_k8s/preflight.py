@@ -68,22 +68,23 @@ def preflight(site: Site, cluster: Cluster, change: Change | None = None) -> Rea
         change(kept)
     objects = render(site, cluster, told, credentials.versions(there))
     plan = credentials.plan(site, objects, kept)
-    findings = [
-        *versions(cluster),
-        *nodes(known := cluster.items("nodes")),
-        *one_node(known, objects),
-        *storage(cluster, objects),
-        *plan.findings,
-        *settings(site, objects, plan),
-        *node_ranges(site, objects, told),
-        *ranges_of_pods(site, cluster, known),
-        *names(objects, generated.menu(site, objects)),
-    ]
+    wanted = pulls(objects, generated.menu(site, objects))
+    python = next((one for one in wanted if "jld-hub" in one), "")
     with trial.namespace(cluster):
-        findings += [*schema(cluster, objects)]
-        wanted = pulls(objects, generated.menu(site, objects))
-        findings += trial.pulled(cluster, wanted, plan.wanted.get(credentials.REGISTRY[0], {}))
-        python = next((one for one in wanted if "jld-hub" in one), "")
+        trial.begin(cluster, wanted, plan.wanted.get(credentials.REGISTRY[0], {}), python)
+        findings = [
+            *versions(cluster),
+            *nodes(known := cluster.items("nodes")),
+            *one_node(known, objects),
+            *storage(cluster, objects),
+            *plan.findings,
+            *settings(site, objects, plan),
+            *node_ranges(site, objects, told),
+            *ranges_of_pods(site, cluster, known),
+            *names(objects, generated.menu(site, objects)),
+            *schema(cluster, objects),
+            *trial.pulled(cluster, wanted),
+        ]
         if python and not any(python in finding.what for finding in findings):
             warn(trial.enforced(cluster, python))
     stop_at(findings)

@@ -90,19 +90,30 @@ def pod(name: str, images: Sequence[str], command: Sequence[str], **environment:
     }
 
 
-def pulled(cluster: Cluster, images: Sequence[str], registry: Content) -> list[Finding]:
-    """Have a node pull the images, and find those that it cannot.
+def begin(cluster: Cluster, images: Sequence[str], registry: Content, python: str) -> None:
+    """Start what takes its time, so that other things can be looked at meanwhile.
+
+    Args:
+        cluster: whose node pulls.
+        images: what to pull.
+        registry: what to show to a registry that asks; nothing where none does.
+        python: an image with Python, of those; empty where none has it.
+    """
+    pods = [pod("pull", images, ["true"])]
+    if python:
+        pods.append(pod("listener", [python], ["python3", "-I", "-c", LISTEN]))
+    for one in pods if registry else []:
+        one["spec"]["imagePullSecrets"] = [{"name": REGISTRY[0].name}]
+    cluster.apply([*([secret(Key(NAMESPACE, REGISTRY[0].name), registry)] if registry else []), *pods])
+
+
+def pulled(cluster: Cluster, images: Sequence[str]) -> list[Finding]:
+    """Wait until the node has pulled the images, and find those that it cannot.
 
     Args:
         cluster: whose node.
-        images: what to pull.
-        registry: what to show to a registry that asks; nothing where none does.
+        images: what is pulled.
     """
-    body = pod("pull", images, ["true"])
-    if registry:
-        cluster.apply([secret(Key(NAMESPACE, REGISTRY[0].name), registry)])
-        body["spec"]["imagePullSecrets"] = [{"name": REGISTRY[0].name}]
-    cluster.apply([body])
     begun, told = time.monotonic(), time.monotonic()
     while True:
         found = cluster.find("pod", "pull", NAMESPACE)
@@ -142,7 +153,7 @@ def reason(waiting: Mapping[str, str]) -> str:
 
 
 def enforced(cluster: Cluster, image: str) -> bool | None:
-    """Find out whether a NetworkPolicy is enforced: a pod reaches another one, and then no longer.
+    """Find out whether a NetworkPolicy is enforced: a pod reaches the one that listens, and then no longer.
 
     Args:
         cluster: which.
@@ -151,7 +162,6 @@ def enforced(cluster: Cluster, image: str) -> bool | None:
     Returns:
         Whether; None where one pod does not reach the other in the first place.
     """
-    cluster.apply([pod("listener", [image], ["python3", "-I", "-c", LISTEN])])
     address = wait_for(
         lambda: ((cluster.find("pod", "listener", NAMESPACE) or {}).get("status") or {}).get("podIP", "")
     )

@@ -87,18 +87,11 @@ def without_policy(nodes: Any) -> None:
         del node["status"]["features"]
 
 
-def old_runtime(nodes: Any) -> None:
-    """Give the nodes a runtime that ignores supplementalGroupsPolicy."""
-    for node in nodes["items"]:
-        node["status"]["nodeInfo"]["containerRuntimeVersion"] = "containerd://1.7.28"
-
-
 @pytest.mark.parametrize(
     ("path", "edit", "text"),
     [
         ("/version", older, "Kubernetes is 1.32 \N{EM DASH} 1.33 or newer is needed"),
         ("/api/v1/nodes", without_policy, " does not support supplementalGroupsPolicy \N{EM DASH} containerd 2.0 or"),
-        ("/api/v1/nodes", old_runtime, " runs containerd 1.7.28 \N{EM DASH} 2.0 or newer is needed"),
     ],
 )
 def test_old_cluster(site: Sites, tmp_path: Path, path: str, edit: Callable[[Any], None], text: str) -> None:
