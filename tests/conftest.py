@@ -26,6 +26,9 @@ def _no_engine() -> str | None:
 
 
 MISSING: dict[str, Callable[[], str | None]] = {
+    "registry": lambda: (
+        None if shutil.which("docker-registry") else "needs docker-registry (Debian package: docker-registry)"
+    ),
     "root": lambda: None if os.geteuid() == 0 else "needs root",
     "browser": lambda: None if shutil.which("chromium") else "needs Chromium (Debian package: chromium)",
     "nginx": lambda: None if shutil.which("nginx", path=SEARCHED) else "needs nginx (Debian package: nginx)",

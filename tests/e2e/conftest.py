@@ -17,6 +17,7 @@ OPTIONS = {
     "restart_engine": "test_engine.py",
     "api_server_pid": "test_cluster_outage.py",
     "nfs_client": "test_cluster_nfs.py",
+    "registry": "test_cluster_production.py",
 }
 """Options without which a file's tests are left out: what they do to a machine, or need of one, is for who says how."""
 
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--restart-engine", help="command that kills the Docker engine with -9 and starts it again")
     parser.addoption("--api-server-pid", type=Path, help="file with the process id of the API server, which is stopped")
     parser.addoption("--nfs-client", type=Path, help="program that runs a script on a machine with an NFS client")
+    parser.addoption("--registry", action="store_true", help="have a cluster that is thrown away pull from a registry")
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
@@ -47,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is another target's own, and have the look at all events of the run come last.
 
-    Whoever starts a stack of his own on a cluster changes that of all tests, and comes later still.
+    Whoever starts a stack of his own on a cluster changes that of all tests, and comes later still; at the very end
+    whoever leaves the cluster such that none of these can be started any more.
     """
     chosen = config.getoption("--target")
     items[:] = [item for item in items if all(chosen in mark.args for mark in item.iter_markers("target"))]
@@ -57,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def turn(item: pytest.Item) -> int:
         if item.get_closest_marker("bare"):
             return -1
+        if item.get_closest_marker("registry"):
+            return 3
         if chosen == "cluster" and item.get_closest_marker("changes"):
             return 2
         return int(item.name == "test_no_secret_of_the_run_is_in_an_event")
