@@ -8,12 +8,12 @@ from jld_embedded.certificates import Authority
 from jld_embedded.up import say
 
 from . import credentials
-from .cluster import Cluster
+from .cluster import SYSTEM, Cluster
 from .credentials import AUTHORITY, MADE, in_memory
 from .deploy import roll
 from .errors import SiteError
 from .lock import locked
-from .manifests import Key
+from .manifests import SECRETS_MARK, Key, mark
 from .preflight import Change, permitted
 from .site import Site
 
@@ -61,7 +61,12 @@ def rotate(site: Site, cluster: Cluster, names: Sequence[str]) -> None:
 
 def steps(cluster: Cluster, names: Sequence[str]) -> Iterator[Change]:
     """Give the changes after each of which the system is rolled out."""
-    if single := [name for name in names if name != PIPELINE]:
+    single = [name for name in names if name != PIPELINE]
+    if "crypt_key" in single and is_ahead(cluster, Key(SYSTEM, "hub")):
+        # Of two keys the later is not in use yet: one more would push out that which is.
+        say("crypt_key: new already, by a run that was interrupted, which is gone on with")
+        yield lambda kept: forget(kept, [name for name in single if name != "crypt_key"])
+    elif single:
         yield lambda kept: forget(kept, single)
     if PIPELINE not in names:
         return
@@ -76,6 +81,16 @@ def steps(cluster: Cluster, names: Sequence[str]) -> Iterator[Change]:
         yield change_over
     say("3 of 3: nobody trusts the old one any more")
     yield retire
+
+
+def is_ahead(cluster: Cluster, name: Key) -> bool:
+    """Whether a Secret is another than that with which the Deployment of its name was last told to start."""
+    running = cluster.find("deployment", name.name, name.namespace)
+    if running is None:
+        return False
+    marks = running["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    now = mark(running, credentials.versions(credentials.existing(cluster)))
+    return bool(now != marks.get(SECRETS_MARK, ""))
 
 
 def forget(kept: Kept, names: Sequence[str]) -> None:

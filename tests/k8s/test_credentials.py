@@ -11,7 +11,7 @@ from jld_k8s import credentials, preflight, rotate
 from jld_k8s.cluster import FILES, LOGS, NAMESPACES, SYSTEM
 from jld_k8s.credentials import AUTHORITY, Plan, content, existing, keep, plan, secret
 from jld_k8s.errors import ClusterError, SiteError
-from jld_k8s.manifests import Key
+from jld_k8s.manifests import Key, marked
 from jld_k8s.site import Site
 from rendered import render
 
@@ -199,6 +199,31 @@ def test_rotation_of_the_crypt_key(site: MakeSite) -> None:
     assert former == first[HUB]["crypt_key"]
     assert new != former
     assert third[HUB]["crypt_key"].split(b";")[1:] == [new]
+
+
+def test_interrupted_rotation_of_the_crypt_key(site: MakeSite, cluster: Any) -> None:
+    """A key that no hub was told to start with is not followed by another one, which would push out the one in use."""
+    made = site("demo")
+    kept = dict(plan(made, render("demo"), {}).wanted)
+    (hub,) = (one for one in render("demo") if one["kind"] == "Deployment" and one["metadata"]["name"] == "hub")
+
+    def roll(change: Any) -> None:
+        after = {owner: dict(values) for owner, values in kept.items()}
+        change(after)
+        kept.update(plan(made, render("demo"), after).wanted)
+        keep(cluster, kept, existing(cluster))
+
+    keep(cluster, kept, existing(cluster))
+    cluster.apply(marked([hub], credentials.versions(existing(cluster))))
+    in_use = kept[HUB]["crypt_key"]
+    for _ in range(2):  # each ends before the hub's Deployment is applied
+        for change in rotate.steps(cluster, ["crypt_key"]):
+            roll(change)
+        assert kept[HUB]["crypt_key"].split(b";")[1] == in_use
+    cluster.apply(marked([hub], credentials.versions(existing(cluster))))
+    for change in rotate.steps(cluster, ["crypt_key"]):
+        roll(change)
+    assert in_use not in kept[HUB]["crypt_key"]
 
 
 def test_rotation_of_the_pipelines_authority(site: MakeSite) -> None:
