@@ -95,9 +95,18 @@ def opened(arguments: argparse.Namespace) -> tuple[Site, Cluster]:
     return found, Cluster(found.settings.kubectl)
 
 
+def reached(arguments: argparse.Namespace) -> tuple[Site, Cluster]:
+    """Find the site, and a cluster that answers."""
+    found, where = opened(arguments)
+    where.answers()
+    return found, where
+
+
 def cluster() -> Cluster:
-    """Find kubectl, for what no site need be known for."""
-    return Cluster(settings.load().kubectl)
+    """Find a cluster that answers, for what no site need be known for."""
+    found = Cluster(settings.load().kubectl)
+    found.answers()
+    return found
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -159,9 +168,9 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "rollback": lambda given: done(lambda: rollback(cluster(), given.release)),
     "push": lambda given: done(lambda: push(*opened(given), given.registry)),
     "backup": lambda given: done(lambda: backup(cluster(), given.folder)),
-    "restore": lambda given: done(lambda: restore(*opened(given), given.folder, given.confirm)),
+    "restore": lambda given: done(lambda: restore(*reached(given), given.folder, given.confirm)),
     "rotate": lambda given: done(lambda: rotate(*opened(given), given.secret.split(","))),
-    "delete": lambda given: done(lambda: delete(*opened(given), given.confirm, given.data)),
+    "delete": lambda given: done(lambda: delete(*reached(given), given.confirm, given.data)),
 }
 
 

@@ -81,6 +81,14 @@ class Cluster:
             raise ClusterError(f"kubectl {' '.join(arguments[:2])}: {last_line(ended.stderr)}")
         return ended.stdout
 
+    def answers(self) -> None:
+        """See that the API server answers; kubectl waits without end where it looks up what kinds there are.
+
+        Raises:
+            ClusterError: where it does not.
+        """
+        self.run("get", "--raw=/readyz")
+
     def items(self, kinds: str, *arguments: str) -> list[Object]:
         """List objects.
 

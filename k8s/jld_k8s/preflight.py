@@ -125,7 +125,7 @@ def warn(enforced: bool | None) -> None:  # noqa: FBT001 - an answer, no option
 
 def server(cluster: Cluster) -> str:
     """Name the API server; fails where it does not answer."""
-    cluster.run("get", "--raw=/readyz")
+    cluster.answers()
     return cluster.run("config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}").strip()
 
 
