@@ -42,12 +42,18 @@ def objects() -> dict[Name, str]:
     return found
 
 
+def test_first_deploy_is_quick(cluster: ClusterStack) -> None:
+    """From an empty cluster that has the images to all being ready it takes less than 3 minutes."""
+    assert 0 < cluster.took < 180
+
+
 def test_second_deploy_changes_nothing(cluster: ClusterStack, lab: Lab) -> None:
     """A second `make k8s-deploy` says that nothing changes, and changes nothing."""
     lab.api("GET", "status")
     before, begun = objects(), time.monotonic()
     assert "nothing was changed" in cluster.make("up")
     assert time.monotonic() - begun < cluster.again
+    assert "nothing would change" in cluster.make("k8s-diff")
     assert objects() == before
 
 

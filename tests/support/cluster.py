@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -189,6 +190,7 @@ class ClusterStack(Stack):
     Attributes:
         site: The operator's folder.
         settings: What its site.env has.
+        took: Seconds from the command to all being ready.
     """
 
     again = 60.0
@@ -205,6 +207,7 @@ class ClusterStack(Stack):
         menu = {name: self.environment.pop(name) for name in names}
         places = {"K8S_HOMES_DIR": str(base / "export"), "K8S_NODE_CIDRS": ",".join((*node_addresses(), REMOTE_NODES))}
         self.settings = menu | places | settings
+        self.took = 0.0
         self._uids: set[str] = set()
 
     @property
@@ -225,7 +228,9 @@ class ClusterStack(Stack):
             self.create()
             type(self).first = self
         self.configure()
+        begun = time.monotonic()
         super().start()
+        self.took = time.monotonic() - begun
         self.fetch_secrets()
 
     def create(self) -> None:
