@@ -4,9 +4,12 @@ import contextlib
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
+import tarfile
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -83,23 +86,52 @@ def backup(cluster: Cluster, folder: Path) -> None:
 
     Raises:
         SiteError: where the folder is there already, or there is no hub.
-        ClusterError: where something cannot be read, or does not arrive whole; no folder of that name is left then.
+        ClusterError: where something cannot be read, or does not arrive whole.
+        OSError: where it cannot be written; whatever fails, no folder is left.
+    """
+    free(folder)
+    aside = folder.with_name(f".{folder.name}.unfinished")
+    with locked(cluster):
+        # Who held the lock before may have made it.
+        free(folder)
+        try:
+            files = fill(cluster, aside)
+            aside.rename(folder)
+        except OSError as error:
+            # That of a disk that is full names no file.
+            raise OSError(error.errno, error.strerror, error.filename or f"DIR={folder}") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    say(f"{folder}: {', '.join(f'{file.name} {(folder / file.name).stat().st_size:,} bytes' for file in files)}")
+
+
+def free(folder: Path) -> None:
+    """See that a backup may have this name.
+
+    Raises:
+        SiteError: where it is taken.
     """
     if folder.exists():
         raise SiteError(f"DIR={folder}: a folder that is not there yet")
-    aside = folder.with_name(f".{folder.name}.unfinished")
-    with locked(cluster):
-        # Of a backup that has failed.
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        own(aside)
-        if has_volume(the_hub(cluster)):
-            program = (f"--namespace={SYSTEM}", "deployment/hub", "--", "python3", "-I", "-c", READ)
-            save(cluster, "hub's database", aside / DATABASE, program)
-        else:
-            say("  the hub's database is not in the cluster: back it up with PostgreSQL's own pg_dump")
-        save(cluster, "homes", aside / HOMES, (*SERVER, "--", *PACK), (0, CHANGED))
-        kept = releases(cluster)
+
+
+def fill(cluster: Cluster, aside: Path) -> list[Path]:
+    """Make a whole backup in a folder; the lock is held.
+
+    Returns:
+        The files of it, without the one that tells of them.
+    """
+    # Of a backup that was killed.
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    own(aside)
+    if has_volume(the_hub(cluster)):
+        program = (f"--namespace={SYSTEM}", "deployment/hub", "--", "python3", "-I", "-c", READ)
+        save(cluster, "hub's database", aside / DATABASE, program)
+    else:
+        say("  the hub's database is not in the cluster: back it up with PostgreSQL's own pg_dump")
+    save(cluster, "homes", aside / HOMES, (*SERVER, "--", *PACK), (0, CHANGED))
+    kept = releases(cluster)
     verify(aside)
     files = [file for file in (aside / DATABASE, aside / HOMES) if file.exists()]
     record = {
@@ -110,8 +142,7 @@ def backup(cluster: Cluster, folder: Path) -> None:
     (aside / RECORD).write_text(f"{json.dumps(record, indent=2)}\n")
     for file in (*files, aside / RECORD):
         file.chmod(0o600)
-    aside.rename(folder)
-    say(f"{folder}: {', '.join(f'{file.name} {(folder / file.name).stat().st_size:,} bytes' for file in files)}")
+    return files
 
 
 def the_hub(cluster: Cluster) -> Object:
@@ -137,28 +168,36 @@ def save(cluster: Cluster, what: str, file: Path, arguments: tuple[str, ...], ac
 
     Raises:
         ClusterError: where it fails.
+        OSError: where it cannot be written, which kubectl itself does not always notice.
     """
     begun = told = time.monotonic()
     command = cluster.command("exec", *arguments)
     with (
         file.open("wb") as opened,
-        subprocess.Popen(command, stdout=opened, stderr=subprocess.PIPE, text=True) as running,  # noqa: S603 - no shell
+        # A pipe that nobody reads meanwhile would hold kubectl up when it is full.
+        tempfile.TemporaryFile("w+", errors="replace") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as running,  # noqa: S603 - no shell
     ):
-        while True:
-            try:
-                _, said = running.communicate(timeout=1)
-                break
-            except subprocess.TimeoutExpired:
+        try:
+            while running.stdout and (read := running.stdout.read(1 << 20)):
+                opened.write(read)
                 if time.monotonic() - told > BETWEEN:
                     told = time.monotonic()
-                    say(f"  {what}: {file.stat().st_size >> 20} MB")
+                    say(f"  {what}: {opened.tell() >> 20} MB")
+            opened.flush()
+            os.fsync(opened.fileno())
+            running.wait()
+        finally:
+            running.kill()
+        complaints.seek(0)
+        said = complaints.read()
     if running.returncode not in accepted or (running.returncode and "command terminated" not in said):
         raise ClusterError(f"the {what} cannot be copied: {last_line(said)}")
     say(f"  {what}: {file.stat().st_size:,} bytes in {time.monotonic() - begun:.0f} s")
 
 
 def verify(folder: Path) -> None:
-    """See that what has arrived is whole: a connection that ends early may look like an end.
+    """See that all in a folder is whole: a connection that ends early may look like an end.
 
     Raises:
         ClusterError: where it is not.
@@ -166,10 +205,11 @@ def verify(folder: Path) -> None:
     try:
         # gzip's last bytes have length and checksum of all before them.
         with gzip.open(folder / HOMES) as packed:
+            tarfile.open(fileobj=packed, mode="r|").close()
             while packed.read(1 << 20):
                 pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise ClusterError(f"the homes have not arrived whole: {error}") from error
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ClusterError(f"the homes are not whole: {error}") from error
     if not (folder / DATABASE).exists():
         return
     try:
@@ -179,7 +219,7 @@ def verify(folder: Path) -> None:
     except sqlite3.Error as error:
         told = str(error)
     if told != "ok":
-        raise ClusterError(f"the hub's database has not arrived whole: {told}")
+        raise ClusterError(f"the hub's database is not whole: {told}")
 
 
 def digest(file: Path) -> str:
@@ -236,12 +276,19 @@ def check(folder: Path) -> None:
         SiteError: where it is not.
     """
     try:
-        record = json.loads((folder / RECORD).read_text())
-        wrong = [name for name, known in record["sha256"].items() if digest(folder / name) != known]
-    except (OSError, ValueError, KeyError) as error:
+        known = dict(json.loads((folder / RECORD).read_text())["sha256"])
+        there = {HOMES} | {name for name in (DATABASE,) if (folder / name).exists()}
+        wrong = [
+            name for name in sorted(there | set(known)) if name not in there or digest(folder / name) != known.get(name)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SiteError(f"DIR={folder}: a folder that make k8s-backup has made ({error})") from error
     if wrong:
         raise SiteError(f"DIR={folder}: a whole backup; {', '.join(wrong)} is not what was written")
+    try:
+        verify(folder)
+    except ClusterError as error:
+        raise SiteError(f"DIR={folder}: a whole backup; {error}") from error
 
 
 def gone(cluster: Cluster, namespace: str, name: str) -> None:

@@ -1,11 +1,15 @@
 """Backups are whole or none, and what removes or overwrites is asked twice."""
 
+import contextlib
+import errno
 import gzip
+import io
 import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +24,17 @@ from jld_k8s.site import Site
 MakeSite = Callable[..., Site]
 
 
+def packed() -> bytes:
+    """Pack homes without a file in them."""
+    file = io.BytesIO()
+    tarfile.open(fileobj=file, mode="w:gz").close()
+    return file.getvalue()
+
+
 def made(folder: Path) -> Path:
     """Make a folder as a backup is."""
     folder.mkdir()
-    (folder / backup.HOMES).write_bytes(b"homes")
+    (folder / backup.HOMES).write_bytes(packed())
     record = {"sha256": {backup.HOMES: backup.digest(folder / backup.HOMES)}}
     (folder / backup.RECORD).write_text(json.dumps(record))
     return folder
@@ -67,7 +78,7 @@ def test_what_a_failed_backup_left_is_in_no_other(cluster: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("lost", "what"), [(backup.HOMES, "homes have"), (backup.DATABASE, "hub's database has"), ("", "")]
+    ("lost", "what"), [(backup.HOMES, "homes are"), (backup.DATABASE, "hub's database is"), ("", "")]
 )
 def test_what_arrives_is_looked_at(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str, what: str
@@ -81,7 +92,7 @@ def test_what_arrives_is_looked_at(
     used.execute("insert into t values (zeroblob(20000))")
     used.commit()
     used.close()
-    content = {backup.HOMES: gzip.compress(b"homes"), backup.DATABASE: place.read_bytes()}
+    content = {backup.HOMES: packed(), backup.DATABASE: place.read_bytes()}
 
     def save(_cluster: Any, _what: str, file: Path, *_: Any) -> None:
         whole = content[file.name]
@@ -89,11 +100,53 @@ def test_what_arrives_is_looked_at(
 
     monkeypatch.setattr(backup, "save", save)
     if what:
-        with pytest.raises(ClusterError, match=f"the {what} not arrived whole"):
+        with pytest.raises(ClusterError, match=f"the {what} not whole"):
             backup.backup(cluster, tmp_path / "new")
     else:
         backup.backup(cluster, tmp_path / "new")
     assert (tmp_path / "new").exists() is not bool(what)
+    assert not (tmp_path / ".new.unfinished").exists()
+
+
+def test_a_full_disk_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written is said with its name and the disk's reason, and nothing is left that fills the disk."""
+    cluster.apply([hub()])
+    command, save = cluster.command, backup.save
+    monkeypatch.setattr(cluster, "command", lambda *words: ["echo", "homes"] if words[0] == "exec" else command(*words))
+    monkeypatch.setattr(backup, "save", lambda one, what, _, *more: save(one, what, Path("/dev/full"), *more))
+    with pytest.raises(OSError, match=f"'DIR={tmp_path}/new'") as told:
+        backup.backup(cluster, tmp_path / "new")
+    assert told.value.errno == errno.ENOSPC
+    assert not [one for one in tmp_path.iterdir() if "new" in one.name]
+
+
+def test_two_backups_have_two_names(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup that was made while another waited for the lock keeps its name, and is whole before the next begins."""
+    folder = tmp_path / "new"
+
+    @contextlib.contextmanager
+    def locked(_: Any) -> Iterator[None]:
+        made(folder)
+        yield
+
+    monkeypatch.setattr(backup, "locked", locked)
+    with pytest.raises(SiteError, match="a folder that is not there yet"):
+        backup.backup(cluster, folder)
+    backup.check(folder)
+
+
+def test_all_of_a_backup_is_done_under_the_lock(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder has its name before the lock is given back: the next run removes what has none."""
+    cluster.apply([hub()])
+    monkeypatch.setattr(backup, "save", lambda _cluster, _what, file, *_: file.write_bytes(packed()))
+
+    @contextlib.contextmanager
+    def locked(_: Any) -> Iterator[None]:
+        yield
+        backup.check(tmp_path / "new")
+
+    monkeypatch.setattr(backup, "locked", locked)
+    backup.backup(cluster, tmp_path / "new")
 
 
 def test_without_a_hub_there_is_no_backup(cluster: Any, tmp_path: Path) -> None:
@@ -187,6 +240,34 @@ def test_a_backup_is_checked_before_anything_ends(site: MakeSite, cluster: Any, 
     with pytest.raises(SiteError, match="a folder that make k8s-backup has made"):
         backup.restore(summit, cluster, tmp_path / "none", summit.name)
     assert cluster.commands == []
+
+
+@pytest.mark.parametrize("record", ["[]", "null", "{}", '{"sha256": []}', '{"sha256": {}}', '{"sha256": 7}'])
+def test_a_foreign_backup_ends_nothing(site: MakeSite, cluster: Any, tmp_path: Path, record: str) -> None:
+    """A record that has no homes, or is none, ends a restore with one line before anything has changed."""
+    folder = made(tmp_path / "b")
+    (folder / backup.RECORD).write_text(record)
+    summit = site("demo")
+    with pytest.raises(SiteError, match=r"^DIR=.*: a (whole backup|folder that)"):
+        backup.restore(summit, cluster, folder, summit.name)
+    assert cluster.commands == []
+
+
+def test_all_files_of_a_backup_are_its_own(tmp_path: Path) -> None:
+    """Homes that are no archive, a database that the record does not have, and names of other files are refused."""
+    folder = made(tmp_path / "junk")
+    (folder / backup.HOMES).write_bytes(gzip.compress(b"junk"))
+    (folder / backup.RECORD).write_text(json.dumps({"sha256": {backup.HOMES: backup.digest(folder / backup.HOMES)}}))
+    with pytest.raises(SiteError, match="the homes are not whole"):
+        backup.check(folder)
+    (made(tmp_path / "more") / backup.DATABASE).touch()
+    with pytest.raises(SiteError, match=f"{backup.DATABASE} is not what was written"):
+        backup.check(tmp_path / "more")
+    folder = made(tmp_path / "other")
+    names = {name: backup.digest(folder / backup.HOMES) for name in (backup.HOMES, f"../other/{backup.HOMES}")}
+    (folder / backup.RECORD).write_text(json.dumps({"sha256": names}))
+    with pytest.raises(SiteError, match=f"../other/{backup.HOMES} is not what was written"):
+        backup.check(folder)
 
 
 @pytest.mark.parametrize("confirmed", ["", "yes", "demo"])
