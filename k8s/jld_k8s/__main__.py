@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jld_embedded.errors import EX_IOERR, EmbeddedError
+from jld_embedded.lines import printable
 from jld_embedded.up import say
 
 from . import credentials, facts, settings, site
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         return VERBS[arguments.verb](arguments)
     except EmbeddedError as error:
-        sys.stderr.write(f"jld_k8s: {error}\n")
+        sys.stderr.write(f"jld_k8s: {printable(str(error))}\n")
         return error.status
     except BrokenPipeError:
         # Whoever read this has enough; Python must not fail once more when it flushes at its end.

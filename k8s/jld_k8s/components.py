@@ -46,10 +46,11 @@ except ValidationError as error:
         right = one["msg"].removeprefix("Value error, ")
         if one["type"] == "missing":
             value, right = "", "must be set: " + ((known and known.description) or "")
-        print(f"{{variable}}={{value}}: {{right}}", file=sys.stderr)
+        # On one line, whatever the value has in it.
+        print(" ".join(f"{{variable}}={{value}}: {{right}}".split()), file=sys.stderr)
     sys.exit(1)
 except Exception as error:
-    sys.exit(str(error))
+    sys.exit(" ".join(str(error).split()))
 """
 
 DOWNWARD = "node"

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from jld_embedded.lines import printable
+
 
 class Finding(NamedTuple):
     """Something to put right before anything is changed.
@@ -16,4 +18,4 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         """Put it on one line."""
-        return f"{self.what} \N{EM DASH} {self.remedy}"
+        return printable(f"{self.what} \N{EM DASH} {self.remedy}")

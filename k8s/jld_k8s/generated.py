@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,7 +40,8 @@ NFS: int = ServerSettings.model_fields["fileserver_nfs_port"].default
 def empty(site: Site) -> None:
     """Make a component that changes nothing: what a site has without one is read first."""
     folder = site.generated
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     folder.mkdir()
     # Without anything in it, it would not be taken.
     _write(site, "kustomization.yaml", [_component({"generatorOptions": {"disableNameSuffixHash": False}})])
@@ -246,7 +246,7 @@ def homes(site: Site, base: Sequence[Object]) -> Iterator[Object]:
     for found in base:
         path = found.get("spec", {}).get("hostPath", {}).get("path", "") if found["kind"] == "PersistentVolume" else ""
         if folder != DEFAULT_HOMES and (path == DEFAULT_HOMES or path.startswith(f"{DEFAULT_HOMES}/")):
-            moved = re.sub(rf"^{DEFAULT_HOMES}", folder, path)
+            moved = f"{folder}{path.removeprefix(DEFAULT_HOMES)}"
             yield {
                 "apiVersion": "v1",
                 "kind": "PersistentVolume",

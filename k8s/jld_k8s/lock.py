@@ -89,6 +89,14 @@ def renew(cluster: Cluster, lease: Object, over: threading.Event) -> None:
             return
 
 
+def user() -> str:
+    """Name who runs this, by number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def written(version: str = "") -> Object:
     """Write the Lease."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -97,7 +105,7 @@ def written(version: str = "") -> Object:
         "kind": "Lease",
         "metadata": {"name": NAME, "namespace": NAMESPACE, **({"resourceVersion": version} if version else {})},
         "spec": {
-            "holderIdentity": f"{getpass.getuser()}@{socket.gethostname()}/{os.getpid()}",
+            "holderIdentity": f"{user()}@{socket.gethostname()}/{os.getpid()}",
             "leaseDurationSeconds": int(DEAD),
             "acquireTime": now,
             "renewTime": now,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Mapping
 from io import StringIO
@@ -15,6 +16,12 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "K8S_"
+
+FOREIGN = re.compile(r"/|/var|/(bin|boot|dev|etc|lib\w*|proc|root|run|sbin|sys|usr)(/.*)?")
+"""Folders that are a system's own: what holds homes is given to members."""
+
+LONGEST = 131071
+"""Bytes that a variable may have, name and `=` with it: no program starts with more (Linux, execve(2))."""
 
 WHERE = ("K8S_KUBECTL", "K8S_SITES")
 """What is asked for before any site is read: the environment alone can say it."""
@@ -53,9 +60,10 @@ class Settings(BaseSettings):
 
     @field_validator("homes_dir")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        if not path.is_absolute():
-            raise ValueError("an absolute path")
+    def _apart(cls, path: Path) -> Path:
+        text = str(path)
+        if not re.fullmatch(r"(/[^/\s\\]+)+", text) or ".." in path.parts or FOREIGN.fullmatch(text):
+            raise ValueError("an absolute path of no folder of the system's, without .., white space or backslash")
         return path
 
 
@@ -84,20 +92,27 @@ def written(file: Path) -> dict[str, str]:
     """Read a site's file of settings; `$` has no meaning in it.
 
     Raises:
-        BadSettingError: where it is no text, or a line sets nothing.
+        BadSettingError: where it is no text, a line sets nothing or what another one sets, or a value is too long.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BadSettingError(file.name, str(file), f"a text in UTF-8 (see byte {error.start})") from error
-    found = {}
+    if "\0" in text:
+        raise BadSettingError(file.name, str(file), "a text without NUL bytes")
+    found: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key and binding.value is None):
             line = f"line {binding.original.line}"
             raise BadSettingError(
                 file.name, line, f"NAME=value, or # and a remark, not {binding.original.string.strip()}"
             )
+        if binding.key in found:
+            raise BadSettingError(file.name, f"line {binding.original.line}", f"{binding.key} once, and not here again")
         if binding.key:
+            length = len(f"{binding.key}={binding.value or ''}".encode())
+            if length > LONGEST:
+                raise BadSettingError(binding.key, "…", f"at most {LONGEST:,} bytes with its name, not {length:,}")
             found[binding.key] = binding.value or ""
     return found
 

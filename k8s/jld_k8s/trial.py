@@ -24,6 +24,8 @@ PULL_TIME = 900.0
 POLICY_TIME = 90.0
 """Seconds until a pod has reached another, or until a policy keeps it from that."""
 
+REMEDY = "put it where nodes can pull it by this name, that it is on a node is not enough (docs/operate.md, Images)"
+
 LISTEN = "import http.server as h; h.ThreadingHTTPServer(('', 8888), h.SimpleHTTPRequestHandler).serve_forever()"
 
 ASK = """
@@ -121,8 +123,7 @@ def pulled(cluster: Cluster, images: Sequence[str]) -> list[Finding]:
         open_yet = [image for image, state in waiting.items() if state.get("reason") not in PULLING]
         if found and found["status"].get("containerStatuses") and not open_yet:
             return [
-                Finding(f"image {image} cannot be pulled ({reason(state)})", "push it, or name one that is there")
-                for image, state in waiting.items()
+                Finding(f"image {image} cannot be pulled ({reason(state)})", REMEDY) for image, state in waiting.items()
             ]
         if time.monotonic() - begun > PULL_TIME:
             what = (

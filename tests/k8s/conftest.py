@@ -1,5 +1,6 @@
 """What the tests of the tool share: a cluster of files, and sites."""
 
+import fcntl
 import json
 import shlex
 import sys
@@ -31,21 +32,28 @@ class FakeCluster(Cluster):
         program.chmod(0o755)
         super().__init__(str(program))
 
+    def read_state(self) -> dict[str, Any]:
+        """Read the file while no command writes it."""
+        with self.state.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            found: dict[str, Any] = json.load(file)
+            return found
+
     @property
     def objects(self) -> dict[str, Any]:
         """All objects, by kind, namespace and name."""
-        found: dict[str, Any] = json.loads(self.state.read_text())["objects"]
+        found: dict[str, Any] = self.read_state()["objects"]
         return found
 
     @property
     def commands(self) -> list[list[str]]:
         """All commands, in order."""
-        found: list[list[str]] = json.loads(self.state.read_text())["log"]
+        found: list[list[str]] = self.read_state()["log"]
         return found
 
     def refuse(self, command: str) -> None:
         """Refuse the commands that begin so, options left out."""
-        self.state.write_text(json.dumps(json.loads(self.state.read_text()) | {"refused": command}))
+        self.state.write_text(json.dumps(self.read_state() | {"refused": command}))
 
 
 @pytest.fixture

@@ -143,6 +143,14 @@ def test_homes_in_another_folder(site: MakeSite, kubectl: Cluster) -> None:
     assert folders == {"/data/homes"}
 
 
+def test_what_stands_in_the_way_is_named(site: MakeSite, kubectl: Cluster) -> None:
+    """Where the tool's own folder cannot be made anew, the reason is that of the folder that is there."""
+    made = site("demo")
+    made.generated.touch()
+    with pytest.raises(NotADirectoryError):
+        base(made, kubectl)
+
+
 def test_pushed_images(site: MakeSite, kubectl: Cluster) -> None:
     """Images that were pushed are named by digest, labs' too, whose descriptions stay readable."""
     made = site("production")

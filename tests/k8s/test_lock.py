@@ -1,6 +1,7 @@
 """One run at a time changes a cluster, and what it has applied is kept."""
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ def test_the_lock_is_held_and_given_back(cluster: Any) -> None:
         assert held
         assert "@" in held["spec"]["holderIdentity"]
     assert lease(cluster) is None
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_who_has_no_name_has_a_number(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    """A user id that the system knows no name of holds the lock by its number."""
+
+    def nameless() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert lock.written()["spec"]["holderIdentity"].startswith(f"{os.getuid()}@")
 
 
 def test_the_lock_is_given_back_after_an_error(cluster: Any) -> None:

@@ -14,6 +14,7 @@ from jld_k8s import components, pairs, preflight, trial
 from jld_k8s.cluster import SYSTEM, Cluster, Object
 from jld_k8s.credentials import plan
 from jld_k8s.facts import Facts
+from jld_k8s.finding import Finding
 from jld_k8s.manifests import Key
 from jld_k8s.render import render
 from jld_k8s.site import Site
@@ -185,6 +186,16 @@ def test_the_demo_starts_as_it_is(site: MakeSite) -> None:
     made = site("demo")
     objects = render(made, Cluster("kubectl"), FACTS, {})
     assert list(components.check(objects, plan(made, objects, {}).wanted)) == []
+
+
+def test_a_finding_is_one_line(site: MakeSite) -> None:
+    """A value with several lines is told on one, with what would be right behind it."""
+    made = site("demo", "LAB_CONTAINER_NAMES='a/lab:1,A\nb'\n")
+    objects = render(made, Cluster("kubectl"), FACTS, {})
+    (found,) = components.check(objects, plan(made, objects, {}).wanted)
+    assert found.what.startswith("LAB_CONTAINER_NAMES=a/lab:1,A b")
+    assert found.remedy
+    assert str(Finding("a\nb", "c")) == "a?b \N{EM DASH} c"
 
 
 def test_what_nothing_reads(site: MakeSite) -> None:

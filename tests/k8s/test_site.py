@@ -110,7 +110,16 @@ def test_where_sites_are_is_the_environments_to_say(site: MakeSite) -> None:
     ("line", "right"),
     [
         ("K8S_NODE_CIDRS=10.0.0.1/24", "K8S_NODE_CIDRS=10.0.0.1/24: ranges such as"),
-        ("K8S_HOMES_DIR=homes", "K8S_HOMES_DIR=homes: an absolute path"),
+        *(
+            (f"K8S_HOMES_DIR='{path}'", rf"^K8S_HOMES_DIR={re.escape(path)}: an absolute path of no folder of the")
+            for path in ("homes", "/", "//etc", "/etc", "/usr/x", "/lib64", "/var", "/x/../../etc", "/a b", r"/a\1b")
+        ),
+        ("LAB_CPU_LIMIT=1\0", "site.env=.*: a text without NUL"),
+        ("LAB_CPU_LIMIT=1\nLAB_CPU_LIMIT=2", "site.env=line 2: LAB_CPU_LIMIT once"),
+        (
+            f"LAB_SELECTOR_TITLE={'x' * 200_000}",
+            "LAB_SELECTOR_TITLE=…: at most 131,071 bytes with its name, not 200,019",
+        ),
         ("just a word", "site.env=line 1: NAME=value"),
         ("word", "site.env=line 1: NAME=value"),
     ],
