@@ -3,9 +3,8 @@
 import ipaddress
 from typing import NamedTuple
 
-import yaml
-
 from .cluster import FILES, Cluster, Object
+from .errors import SiteError
 from .site import Site
 
 FILE = "cluster.yaml"
@@ -39,15 +38,21 @@ class Facts(NamedTuple):
 
 
 def recall(site: Site) -> Facts:
-    """Read what was found out before."""
-    file = site.folder / FILE
-    kept = yaml.safe_load(file.read_text()) if file.exists() else {}
-    return Facts(
-        kept.get("fileserver", UNKNOWN),
-        tuple((str(address), int(port)) for address, port in kept.get("api", [])),
-        tuple(kept.get("nodes", [])),
-        tuple(kept.get("public", [])),
-    )
+    """Read what was found out before.
+
+    Raises:
+        SiteError: where that cannot be read.
+    """
+    kept = site.kept(FILE)
+    try:
+        return Facts(
+            str(kept.get("fileserver", UNKNOWN)),
+            tuple((str(address), int(port)) for address, port in kept.get("api", [])),
+            tuple(str(ipaddress.ip_network(one)) for one in kept.get("nodes", [])),
+            tuple(str(ipaddress.ip_network(one)) for one in kept.get("public", [])),
+        )
+    except (TypeError, ValueError) as error:
+        raise SiteError(f"{site.folder / FILE}: what the tool has written; else remove it ({error})") from error
 
 
 def learn(site: Site, cluster: Cluster) -> Facts:

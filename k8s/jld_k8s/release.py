@@ -2,7 +2,11 @@
 
 import base64
 import gzip
+import zlib
 from typing import NamedTuple
+
+import yaml
+from jld_embedded.up import say
 
 from .cluster import NAMESPACES, PART_OF, SYSTEM, Cluster, Object, key
 from .manifests import KEPT, dump, marked, parse
@@ -35,14 +39,14 @@ class Release(NamedTuple):
 def releases(cluster: Cluster) -> list[Release]:
     """List the releases, the last one first."""
     found = cluster.items("secrets", f"--namespace={SYSTEM}", f"--field-selector=type={TYPE}")
-    kept = [
-        Release(
-            int(one["metadata"]["name"].rpartition("-")[2]),
-            one["metadata"]["creationTimestamp"],
-            parse(gzip.decompress(base64.b64decode(one["data"]["manifests"])).decode()),
-        )
-        for one in found
-    ]
+    kept = []
+    for one in found:
+        name = one["metadata"]["name"]
+        try:
+            content = parse(gzip.decompress(base64.b64decode(one["data"]["manifests"])).decode())
+            kept.append(Release(int(name.removeprefix("release-")), one["metadata"]["creationTimestamp"], content))
+        except (OSError, EOFError, zlib.error, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+            say(f"  Secret {name} holds no release, and is left out: kubectl delete secret {name} -n {SYSTEM}")
     return sorted(kept, key=lambda release: release.number, reverse=True)
 
 

@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jld_embedded.settings import CHECKOUT
@@ -63,8 +64,8 @@ class Site:
         try:
             made = yaml.safe_load((self.folder / "kustomization.yaml").read_text())
             return [Path(path).name for path in (*made["resources"], *made.get("components", []))]
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise SiteError(f"{self.folder / 'kustomization.yaml'}: a kustomization ({error})") from error
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise SiteError(f"{self.folder / 'kustomization.yaml'}: a kustomization ({shortly(error)})") from error
 
     def given(self, key: str) -> bytes | None:
         """Read a secret that the operator gives; None where he gives none.
@@ -88,13 +89,36 @@ class Site:
     @property
     def digests(self) -> dict[str, str]:
         """What `push` has recorded: for an image's name and tag, its name and digest in a registry."""
-        file = self.folder / "images.yaml"
-        found: dict[str, str] = yaml.safe_load(file.read_text()) if file.exists() else {}
-        return found or {}
+        found = self.kept("images.yaml")
+        if bad := [tag for tag, digest in found.items() if "@sha256:" not in str(digest)]:
+            raise SiteError(
+                f"{self.folder / 'images.yaml'}: names with digests, as make k8s-push writes them, not {bad[0]}"
+            )
+        return found
+
+    def kept(self, name: str) -> dict[str, Any]:
+        """Read what `keep` has kept: nothing where there is no such file, or it is empty.
+
+        Raises:
+            SiteError: where it holds something else.
+        """
+        file = self.folder / name
+        try:
+            found = yaml.safe_load(file.read_bytes()) or {}
+            return dict(found.items())
+        except FileNotFoundError:
+            return {}
+        except (yaml.YAMLError, AttributeError) as error:
+            raise SiteError(f"{file}: what the tool has written; else remove it ({shortly(error)})") from error
 
     def keep(self, name: str, content: object) -> None:
         """Keep what was found out about the cluster or the images, in a file of the site's."""
         write(self.folder / name, yaml.safe_dump(content, sort_keys=True).encode())
+
+
+def shortly(error: Exception) -> str:
+    """Put what is wrong with a file on one line."""
+    return " ".join(str(error).split())
 
 
 def find(name: str, folder: Path) -> Site:

@@ -1,5 +1,7 @@
 """One run at a time changes a cluster, and what it has applied is kept."""
 
+import base64
+import gzip
 import json
 import os
 import threading
@@ -121,6 +123,28 @@ def test_releases_are_counted_and_kept(cluster: Any) -> None:
     kept = releases(cluster)
     assert [one.number for one in kept] == list(range(KEPT_RELEASES + 2, 2, -1))
     assert kept[0].objects == [configmap("a", value=str(KEPT_RELEASES + 1))]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("release-new", {"manifests": base64.b64encode(gzip.compress(b"{}")).decode()}),
+        ("release-7", None),
+        ("release-7", {}),
+        ("release-7", {"manifests": "junk"}),
+        ("release-7", {"manifests": base64.b64encode(b"\x1f\x8bjunk").decode()}),
+        ("release-7", {"manifests": base64.b64encode(gzip.compress(b"word")).decode()}),
+        ("release-7", {"manifests": base64.b64encode(gzip.compress(b"a: [")).decode()}),
+    ],
+)
+def test_a_broken_release_is_left_out(
+    cluster: Any, capsys: pytest.CaptureFixture[str], name: str, data: dict[str, str] | None
+) -> None:
+    """A Secret that holds no release is named, and stops nothing."""
+    store(cluster, [configmap("a")])
+    cluster.apply([{**configmap(name), "kind": "Secret", "type": release.TYPE, "data": data}])
+    assert [one.number for one in releases(cluster)] == [1]
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_what_is_no_longer_rendered_goes(cluster: Any) -> None:

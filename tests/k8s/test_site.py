@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from jld_embedded.errors import BadSettingError
-from jld_k8s import settings
+from jld_k8s import facts, settings
 from jld_k8s.errors import SiteError
 from jld_k8s.site import Site, find, make, unknown
 
@@ -128,6 +128,29 @@ def test_wrong_settings(site: MakeSite, line: str, right: str) -> None:
     """A wrong setting is named with its value and what would be right."""
     with pytest.raises(BadSettingError, match=right):
         site("production", f"{line}\n")
+
+
+@pytest.mark.parametrize("text", ["[1]", "word", "a: [", "\0", "7", "a:\n  - b", "nodes: [a]\na: b"])
+def test_what_the_tool_keeps_may_be_broken(site: MakeSite, text: str) -> None:
+    """What the tool has kept, and somebody has spoilt, is named on one line."""
+    made = site("production")
+    (made.folder / "images.yaml").write_text(text)
+    with pytest.raises(SiteError, match=r"images\.yaml: (what the tool has written|names with digests)") as told:
+        _ = made.digests
+    assert "\n" not in str(told.value)
+    (made.folder / facts.FILE).write_text(text.replace("a:\n", "api:\n"))
+    with pytest.raises(SiteError, match=r"cluster\.yaml: what the tool has written; else") as told:
+        facts.recall(made)
+    assert "\n" not in str(told.value)
+
+
+def test_an_empty_file_says_nothing(site: MakeSite) -> None:
+    """A file of the tool's that a crash has left empty is as if it were not there."""
+    made = site("production")
+    for name in ("images.yaml", facts.FILE):
+        (made.folder / name).touch()
+    assert made.digests == {}
+    assert facts.recall(made) == facts.Facts()
 
 
 def test_dollars_mean_nothing(tmp_path: Path) -> None:
