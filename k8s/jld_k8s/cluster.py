@@ -1,5 +1,6 @@
 """The cluster, by kubectl's own commands: no other way leads there."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import ClusterError, SiteError
-from .settings import kubectl_environment
+from .settings import kubectl_environment, no_kubeconfig
 
 Object = dict[str, Any]
 """An object of Kubernetes', as JSON has it."""
@@ -78,6 +79,9 @@ class Cluster:
         """
         ended = self.ask(PATIENCE, *arguments, text=text)
         if ended.returncode:
+            # Where kubectl has no file it asks this address, which nobody has named.
+            if "localhost:8080" in ended.stderr and (why := no_kubeconfig()):
+                raise ClusterError(why)
             raise ClusterError(f"kubectl {' '.join(arguments[:2])}: {last_line(ended.stderr)}")
         return ended.stdout
 
@@ -96,15 +100,30 @@ class Cluster:
             kinds: of which kinds, separated by commas.
             arguments: which of them.
         """
-        found: list[Object] = json.loads(self.run("get", kinds, *arguments, "--output=json"))["items"]
+        found: list[Object] = self.read(self.run("get", kinds, *arguments, "--output=json")).get("items", [])
         return found
 
     def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Get an object; None where there is none."""
         where = [f"--namespace={namespace}"] if namespace else []
         told = self.run("get", kind, name, *where, "--output=json", "--ignore-not-found")
-        found: Object | None = json.loads(told) if told.strip() else None
-        return found
+        return self.read(told) if told.strip() else None
+
+    def read(self, text: str) -> Object:
+        """Read what kubectl has printed: one object, or several one after the other, as a list.
+
+        Raises:
+            SiteError: where it is something else, which kubectl does not print.
+        """
+        with contextlib.suppress(ValueError):
+            found = json_of(text)
+            if text.strip() and isinstance(found, dict) and {"metadata", "items"} & set(found):
+                return found
+        raise self.foreign(text)
+
+    def foreign(self, text: str) -> SiteError:
+        """Give the error for a program that prints what kubectl does not."""
+        return SiteError(f"K8S_KUBECTL={self.kubectl}: kubectl, which does not print {text.strip()[:40]!r}")
 
     def apply(self, objects: Sequence[Object]) -> str:
         """Apply objects, as their only owner of what they say.

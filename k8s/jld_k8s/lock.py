@@ -52,8 +52,7 @@ def acquire(cluster: Cluster) -> Object:
     while True:
         ended = cluster.ask("create", "--filename=-", "--output=json", text=json.dumps(written()))
         if ended.returncode == 0:
-            made: Object = json.loads(ended.stdout)
-            return made
+            return cluster.read(ended.stdout)
         found = cluster.find("lease", NAME, NAMESPACE)
         if found is None:
             if "AlreadyExists" not in ended.stderr:
@@ -70,8 +69,7 @@ def acquire(cluster: Cluster) -> Object:
             # With the version that was seen, of two that wait only one succeeds.
             taken = cluster.ask("replace", "--filename=-", "--output=json", text=json.dumps(written(version)))
             if taken.returncode == 0:
-                replaced: Object = json.loads(taken.stdout)
-                return replaced
+                return cluster.read(taken.stdout)
         time.sleep(1)
 
 

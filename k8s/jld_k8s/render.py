@@ -5,6 +5,8 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 
+import yaml
+
 from . import generated
 from .cluster import Cluster, Object, last_line
 from .errors import SiteError
@@ -58,4 +60,7 @@ def _build(site: Site, cluster: Cluster) -> list[Object]:
     ended = cluster.ask("kustomize", str(site.folder))
     if ended.returncode:
         raise SiteError(f"{site.folder}: {last_line(ended.stderr)}")
-    return parse(ended.stdout)
+    with contextlib.suppress(yaml.YAMLError, TypeError, LookupError):
+        if found := parse(ended.stdout):
+            return found
+    raise cluster.foreign(ended.stdout)

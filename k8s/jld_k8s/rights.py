@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from . import lock, trial
-from .cluster import NAMESPACES, Cluster, Object, json_of, listed
+from .cluster import NAMESPACES, Cluster, Object, listed
 from .finding import Finding
 from .release import PRUNED
 
@@ -67,7 +67,7 @@ def rights(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
 def missing(cluster: Cluster, asked: Sequence[Object]) -> Iterator[Finding]:
     """Ask for rights, and find those that are missing."""
     # One request each, in one call.
-    answers = json_of(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
+    answers = cluster.read(cluster.run("create", "--filename=-", "--output=json", text=listed(asked)))
     yield from denials(answers.get("items", [answers]))
 
 

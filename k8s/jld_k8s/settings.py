@@ -122,6 +122,16 @@ def kubectl_environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+def no_kubeconfig() -> str:
+    """Say that no file names the cluster; empty where one is there."""
+    named = os.environ.get("KUBECONFIG", "")
+    usual = Path("~/.kube/config").expanduser()
+    if any(Path(one).exists() for one in named.split(os.pathsep) if one) or (not named and usual.exists()):
+        return ""
+    right = "a file that is there" if named else f"the file that names the cluster, as {usual} is not there"
+    return f"KUBECONFIG={named}: {right}"
+
+
 def bare_environment(**values: str) -> dict[str, str]:
     """Give an environment that has nothing of this one's but where Python finds its libraries."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
