@@ -278,6 +278,15 @@ def test_a_trial_begins_when_pods_are_taken(cluster: Any, monkeypatch: pytest.Mo
         assert looked.count(("serviceaccount", "default", trial.NAMESPACE)) > 1
 
 
+def test_an_image_may_be_on_a_node_and_not_be_had(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an image that cannot be pulled it is not said that it is nowhere: a node may have it by another name."""
+    waiting = {"image": "a:1", "imageID": "", "state": {"waiting": {"reason": "ErrImagePull"}}}
+    monkeypatch.setattr(cluster, "find", lambda *_: {"status": {"containerStatuses": [waiting]}})
+    (finding,) = trial.pulled(cluster, ["a:1"])
+    assert finding.what.startswith("image a:1 cannot be pulled (ErrImagePull")
+    assert "that a node has it is not enough" in finding.remedy
+
+
 def test_pulled_is_what_waits_no_longer() -> None:
     """An image is there when its container runs or has ended; one that cannot be had says why in few words."""
     chain = 'failed to pull "x": failed to resolve: dial tcp: lookup registry.test: no such host'
