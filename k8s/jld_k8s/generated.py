@@ -40,9 +40,13 @@ NFS: int = ServerSettings.model_fields["fileserver_nfs_port"].default
 def empty(site: Site) -> None:
     """Make a component that changes nothing: what a site has without one is read first."""
     folder = site.generated
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+    except OSError as error:
+        # It may name a file below the folder without saying where that is.
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     # Without anything in it, it would not be taken.
     _write(site, "kustomization.yaml", [_component({"generatorOptions": {"disableNameSuffixHash": False}})])
 

@@ -1,5 +1,6 @@
 """What the tool writes into a site: its settings, each to those who read it, and what only the cluster knows."""
 
+import re
 from collections.abc import Callable
 
 import kubernetes_validate  # type: ignore[import-untyped] # it has no types
@@ -147,7 +148,7 @@ def test_what_stands_in_the_way_is_named(site: MakeSite, kubectl: Cluster) -> No
     """Where the tool's own folder cannot be made anew, the reason is that of the folder that is there."""
     made = site("demo")
     made.generated.touch()
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(NotADirectoryError, match=re.escape(f"'{made.generated}'")):
         base(made, kubectl)
 
 
