@@ -49,9 +49,9 @@ images: tools ## build the images of all components, and print their sizes
 	@.venv/bin/python -P dev/images.py
 
 e2e: ready ## run the end-to-end suite against a stack of its own; target=embedded, compose or cluster
-	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m "not browser"
+	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded)
 
-e2e-browser: ready ## run the end-to-end tests that use a browser
+e2e-browser: ready ## run only those of it that use a browser
 	@command -v chromium >/dev/null || { echo "Chromium is needed (Debian: apt install chromium)"; exit 1; }
 	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m browser
 

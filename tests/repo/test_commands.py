@@ -119,7 +119,7 @@ def test_ci_runs_what_the_readme_tells() -> None:
     text = run.read_text()
     assert "set -euo pipefail" in text
     told = commands((ROOT / "README.md").read_text())
-    for verb in ("lint", "test", "e2e", "e2e-browser"):
+    for verb in ("lint", "test", "e2e"):
         assert verb in told, f"README.md does not tell `make {verb}`"
         assert re.search(rf"^ *step make {verb}(?: target=\S+)?$", text, re.MULTILINE), (
             f".ci/run does not run `make {verb}`"
