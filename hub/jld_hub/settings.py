@@ -226,7 +226,8 @@ class Settings(BaseSettings):
         raise ValueError("a private range of at least 16 addresses, such as 10.213.0.0/16")
 
     @field_validator(
-        "github_url", "hub_connect_url", "hub_proxy_api_url", "hub_fileserver_url", "hub_github_connect_url"
+        *("github_url", "hub_connect_url", "hub_proxy_api_url", "hub_fileserver_url", "hub_github_connect_url"),
+        "hub_public_url",
     )
     @classmethod
     def _url(cls, url: str | None) -> str | None:

@@ -74,6 +74,7 @@ WRONG = [
     ("HUB_DOCKER_NETWORKS", "10.213.0.1/16", "such as 10.213.0.0/16"),
     ("HUB_DOCKER_NETWORKS", "8.0.0.0/8", "a private range"),
     ("HUB_GITHUB_CONNECT_URL", "github:8082", "an address such as"),
+    ("HUB_PUBLIC_URL", "javascript:alert(1)", "an address such as"),
 ]
 
 
