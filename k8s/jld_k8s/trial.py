@@ -24,7 +24,7 @@ PULL_TIME = 900.0
 POLICY_TIME = 90.0
 """Seconds until a pod has reached another, or until a policy keeps it from that."""
 
-REMEDY = "put it where nodes can pull it by this name; that a node has it is not enough (docs/operate.md, Images)"
+REMEDY = "push it to where nodes can pull it by this name; one that a node has may not do (docs/operate.md, Images)"
 
 LISTEN = "import http.server as h; h.ThreadingHTTPServer(('', 8888), h.SimpleHTTPRequestHandler).serve_forever()"
 

@@ -284,7 +284,7 @@ def test_an_image_may_be_on_a_node_and_not_be_had(cluster: Any, monkeypatch: pyt
     monkeypatch.setattr(cluster, "find", lambda *_: {"status": {"containerStatuses": [waiting]}})
     (finding,) = trial.pulled(cluster, ["a:1"])
     assert finding.what.startswith("image a:1 cannot be pulled (ErrImagePull")
-    assert "that a node has it is not enough" in finding.remedy
+    assert "one that a node has may not do" in finding.remedy
 
 
 def test_pulled_is_what_waits_no_longer() -> None:
