@@ -91,10 +91,9 @@ class Plan(NamedTuple):
 
 def existing(cluster: Cluster) -> dict[Key, Object]:
     """Read the Secrets of the system that are in the cluster, whoever made them."""
-    found = [one for namespace in NAMESPACES for one in cluster.items("secrets", f"--namespace={namespace}")]
     return {
         name: one
-        for one in found
+        for one in cluster.ours("secrets")
         if (name := Key(one["metadata"]["namespace"], one["metadata"]["name"])) in (*SECRETS, AUTHORITY, *REGISTRY)
     }
 

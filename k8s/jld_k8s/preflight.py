@@ -12,7 +12,7 @@ from dev.configuration import COMPONENTS
 
 from . import cluster as c
 from . import components, credentials, facts, generated, owner, pairs, trial
-from .cluster import NAMESPACES, Cluster, Object, listed
+from .cluster import Cluster, Object, listed
 from .credentials import Plan
 from .errors import FindingsError
 from .facts import Facts
@@ -175,10 +175,7 @@ def one_node(found: Sequence[Object], objects: Sequence[Object]) -> Iterator[Fin
 
 def storage(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
     """See that volumes that are not there yet can be had: by a default StorageClass, or those that are named."""
-    there = {
-        c.key(found)[1:] for namespace in NAMESPACES for found in cluster.items(
-            "persistentvolumeclaims", f"--namespace={namespace}")
-    }  # fmt: skip
+    there = {c.key(found)[1:] for found in cluster.ours("persistentvolumeclaims")}
     claims = [one for name, one in claimed(objects) if name not in there]
     classes = {found["metadata"]["name"]: found for found in cluster.items("storageclasses")}
     default = "storageclass.kubernetes.io/is-default-class"
