@@ -4,7 +4,6 @@ Run only by whose cluster is thrown away afterwards: from 1.35 on a node that ha
 longer takes it under the name by which it was loaded.
 """
 
-import datetime as dt
 import ssl
 from pathlib import Path
 
@@ -12,10 +11,7 @@ import httpx
 import pytest
 import yaml
 from cluster import SITE, SYSTEM, ClusterStack, get
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from jld_embedded.certificates import Authority
 from registry import registry
 
 pytestmark = [
@@ -38,31 +34,13 @@ SETTINGS = {
 }
 
 
-def certify(folder: Path) -> None:
-    """Write a certificate for the site, as an authority would give, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=90))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "tls.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 @pytest.fixture
-def summit(cluster: ClusterStack) -> Path:
-    """Make a site of production with all that its operator has to give, in place of the demo."""
+def summit(cluster: ClusterStack, tmp_path: Path) -> Path:
+    """Make a site of production with all that its operator has to give, in place of the demo.
+
+    Returns:
+        The certificate of the authority that his one is of.
+    """
     cluster.make("down", f"CONFIRM={SITE}", "DATA=delete")
     cluster.make("k8s-init", f"NAME={NAME}", "OVERLAY=production")
     site = cluster.site.parent / NAME
@@ -72,12 +50,15 @@ def summit(cluster: ClusterStack) -> Path:
     made = yaml.safe_load(file.read_text())
     single = made["resources"][0].replace("overlays/production", "components/single-node")
     file.write_text(yaml.safe_dump(made | {"components": [single, *made["components"]]}))
-    certify(site / "secrets")
+    authority = Authority(tmp_path)
+    pair = authority.issue("tls", [HOST])
+    pair.certificate.rename(site / "secrets/tls.crt")
+    pair.key.rename(site / "secrets/tls.key")
     for secret in ("github_client_secret", "broker_password"):
         (site / "secrets" / secret).write_text(f"{secret} of the operator")
     for file in (site / "secrets").iterdir():
         file.chmod(0o600)
-    return site
+    return authority.pair.certificate
 
 
 def test_production_from_a_registry(cluster: ClusterStack, summit: Path, tmp_path: Path) -> None:
@@ -91,7 +72,7 @@ def test_production_from_a_registry(cluster: ClusterStack, summit: Path, tmp_pat
             assert images
             assert all(image.startswith(f"{host}/jld/jld-") and "@sha256:" in image for image in images), images
             address = get("service", "nginx", f"--namespace={SYSTEM}")["spec"]["clusterIP"]
-            trusting = ssl.create_default_context(cafile=str(summit / "secrets/tls.crt"))
+            trusting = ssl.create_default_context(cafile=str(summit))
             with httpx.Client(verify=trusting, headers={"Host": HOST}) as browser:
                 page = browser.get(f"https://{address}/hub/oauth_login", extensions={"sni_hostname": HOST})
             assert page.headers["Location"].startswith("https://github.com/login/oauth/authorize?")
