@@ -1,7 +1,7 @@
 """What cannot be listed or opened at the moment is not taken for gone."""
 
-import errno
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
