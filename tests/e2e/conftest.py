@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--restart-engine", help="command that kills the Docker engine with -9 and starts it again")
     parser.addoption("--api-server-pid", type=Path, help="file with the process id of the API server, which is stopped")
     parser.addoption("--nfs-client", type=Path, help="program that runs a script on a machine with an NFS client")
-    parser.addoption("--registry", action="store_true", help="have a cluster that is thrown away pull from a registry")
+    parser.addoption("--registry", action="store_true", help="only what has a cluster pull from a registry")
     parser.addoption("--pictures", type=Path, help="folder in which browser tests keep pictures of the pages")
 
 
@@ -49,19 +49,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is another target's own, and have the look at all events of the run come last.
 
-    Whoever starts a stack of his own on a cluster changes that of all tests, and comes later still; at the very end
-    whoever leaves the cluster such that none of these can be started any more.
+    Whoever starts a stack of his own on a cluster changes that of all tests, and comes later still.
     """
     chosen = config.getoption("--target")
     items[:] = [item for item in items if all(chosen in mark.args for mark in item.iter_markers("target"))]
     missing = {file for option, file in OPTIONS.items() if not config.getoption(option)}
     items[:] = [item for item in items if item.path.name not in missing]
 
+    if config.getoption("registry"):
+        items[:] = [item for item in items if item.get_closest_marker("registry")]
+
     def turn(item: pytest.Item) -> int:
         if item.get_closest_marker("bare"):
             return -1
-        if item.get_closest_marker("registry"):
-            return 3
         if chosen == "cluster" and item.get_closest_marker("changes"):
             return 2
         return int(item.name == "test_no_secret_of_the_run_is_in_an_event")

@@ -77,7 +77,7 @@ class Member:
     def __init__(self, stack: Stack, login: str) -> None:
         self.url: str = stack.url
         self.tls: ssl.SSLContext = stack.tls
-        self.passphrase = stack.passphrase
+        self._stack = stack
         self.login = login
         self.web = httpx.Client(follow_redirects=True, timeout=60, verify=self.tls)
         self.started = False
@@ -87,7 +87,7 @@ class Member:
         page = self.web.get(f"{self.url}/hub/oauth_login", follow_redirects=True)
         assert "/login/oauth/authorize" in str(page.url), page.text
         action, fields = _form(page)
-        return self.web.post(action, data=fields | {"login": self.login, "passphrase": self.passphrase})
+        return self.web.post(action, data=fields | {"login": self.login, "passphrase": self._stack.passphrase})
 
     def start_lab(self, image: str = IMAGE, menu: httpx.Response | None = None) -> httpx.Response:
         """Post the image menu and return the page on which the member ends: his lab's, also where it runs already.
