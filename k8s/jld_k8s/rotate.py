@@ -61,7 +61,8 @@ def rotate(site: Site, cluster: Cluster, names: Sequence[str]) -> None:
 
 def steps(cluster: Cluster, names: Sequence[str]) -> Iterator[Change]:
     """Give the changes after each of which the system is rolled out."""
-    single = [name for name in names if name != PIPELINE]
+    # Each once: a crypt key that is made anew twice has pushed out the one in use.
+    single = [name for name in dict.fromkeys(names) if name != PIPELINE]
     if "crypt_key" in single and is_ahead(cluster, Key(SYSTEM, "hub")):
         # Of two keys the later is not in use yet: one more would push out that which is.
         say("crypt_key: new already, by a run that was interrupted, which is gone on with")

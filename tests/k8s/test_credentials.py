@@ -201,6 +201,14 @@ def test_rotation_of_the_crypt_key(site: MakeSite) -> None:
     assert third[HUB]["crypt_key"].split(b";")[1:] == [new]
 
 
+def test_crypt_key_named_twice(site: MakeSite, cluster: Any) -> None:
+    """A crypt key that is asked for twice at once is made anew once, and the one in use stays behind it."""
+    made = site("demo")
+    first = plan(made, render("demo"), {}).wanted
+    (change,) = rotate.steps(cluster, ["crypt_key", "crypt_key"])
+    assert again(made, first, change)[HUB]["crypt_key"].split(b";")[1] == first[HUB]["crypt_key"]
+
+
 def test_interrupted_rotation_of_the_crypt_key(site: MakeSite, cluster: Any) -> None:
     """A key that no hub was told to start with is not followed by another one, which would push out the one in use."""
     made = site("demo")
