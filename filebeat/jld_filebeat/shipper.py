@@ -10,6 +10,7 @@ from . import service, tls
 from .batch import Batch
 from .client import Client
 from .follower import Follower
+from .lag import Lags
 from .lines import Reader
 from .log import Complaints
 from .metrics import Metrics
@@ -74,7 +75,9 @@ class Shipper:
             wake=self._wake_reader,
             register=self._wake_keeper,
             count_bytes=self.metrics.read.inc,
+            drop=self.metrics.dropped.inc,
         )
+        self._lags = Lags()
         self._watch = Watch(self._hint)
         self._client = Client(
             settings.filebeat_collector_host,
@@ -105,8 +108,9 @@ class Shipper:
 
     def update(self) -> None:
         """Set the gauges that follow from the files."""
-        self.metrics.files.set(self._follower.count)
-        self.metrics.lag.set(self._follower.lag)
+        files = self._follower.files
+        self.metrics.files.set(len(files))
+        self.metrics.show(self._lags.tell(files))
 
     def stop(self) -> None:
         """Read no more, and have it end."""
@@ -152,6 +156,7 @@ class Shipper:
             self._scannable.clear()
             # The watch comes first for what is there, the scan for what came meanwhile.
             self._watch.follow(self._follower.scan())
+            self._lags.note(self._follower.files)
             if not self._is_scanned:
                 # Whether the registry can be written is to be known before somebody asks for readiness.
                 self._is_scanned = await self._save()
