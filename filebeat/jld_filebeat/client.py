@@ -74,14 +74,20 @@ class Client:
         self._is_news = True
         """Whether the log does not say that the collector takes events, or says otherwise."""
         self._heard = self._progressed = 0.0
+        self._renewed = asyncio.Event()
 
     async def wait_idle(self) -> None:
         """Wait until all that was taken from the source is acknowledged."""
         await self._idle.wait()
 
+    def renew(self) -> None:
+        """Have it connect anew, at once, with the certificates that are there then."""
+        self._renewed.set()
+
     async def run(self) -> None:
         """Ship until cancelled."""
         while True:
+            self._renewed.clear()
             try:
                 await self._session()
             except (OSError, EOFError, CollectorError, BadSettingError) as error:
@@ -92,11 +98,13 @@ class Client:
             first, longest = self.BACKOFF_SECONDS
             span = min(longest, first * 2 ** min(self._failures, 20))
             # Full jitter: the shippers of all nodes lose the same collector at the same time.
-            await asyncio.sleep(random.uniform(0, span))  # noqa: S311 # no secret
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(0, span)):  # noqa: S311 # no secret
+                    await self._renewed.wait()
             self._metrics.reconnects.inc()
 
     async def _session(self) -> None:
-        """Connect, and ship until the connection breaks; returns if the collector ends an idle one."""
+        """Connect, and ship until the connection breaks; returns if it is renewed, or ended for being idle."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self.CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
@@ -106,7 +114,8 @@ class Client:
         self._metrics.certificate_ends.set(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
         _keep_alive(writer)
         begin = loop.time()
-        tasks = [asyncio.create_task(work) for work in (self._send(writer), self._receive(reader), self._guard())]
+        works = (self._send(writer), self._receive(reader), self._guard(), self._renewed.wait())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

@@ -6,7 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import RewrittenError
 from .inputs import Format
@@ -17,6 +17,18 @@ TAIL = 4 * 2**10
 
 NOWHERE: Key = (0, 0)
 """What a file is at that was truncated: its bytes may be in a copy."""
+
+
+class Cut(NamedTuple):
+    """Where a line ends though no line feed says so: nobody went on with it, so it was shipped as it is.
+
+    Attributes:
+        offset: the byte behind it; what is written there is another line.
+        has_parts: whether lines of which only parts are there ended there too.
+    """
+
+    offset: int
+    has_parts: bool
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,7 @@ class Entry:
         previous: id of the file that its first lines may continue.
         read: up to where it was read, in bytes.
         ends: SHA-256 of the last bytes before that.
-        cut: where a line may have been shipped though it had no end; what follows there is another one. In bytes.
-        cuts_parts: whether parts of lines were shipped there too, without their last one.
+        cuts: where lines may have been shipped though they had no end.
     """
 
     id: str
@@ -54,8 +65,7 @@ class Entry:
     previous: str | None
     read: int = 0
     ends: str = ""
-    cut: int = 0
-    cuts_parts: bool = False
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -123,12 +133,10 @@ class File:
         """All events that end before are acknowledged."""
         self.once_read = (0, "")
         """Where it was read up to before a restart, and the digest of the last bytes before."""
-        self.cut = 0
-        """Here a line ends, though no line feed says so: nobody went on with it, so it is shipped as it is."""
-        self.cuts_parts = False
-        """Whether lines of which only parts are there end there too."""
-        self.saved_cut = (0, False)
-        """The two as they are on disk: after a restart the same lines have to end there."""
+        self.cuts: tuple[Cut, ...] = ()
+        """Those that matter until what is before is acknowledged, in order."""
+        self.saved_cuts: tuple[Cut, ...] = ()
+        """Those that are on disk: after a restart the same lines have to end there."""
         self.joins: dict[bytes, Join] = {}
         self.held: dict[Join, int] = {}
         self.is_registered = False
@@ -177,9 +185,14 @@ class File:
         return self.is_read and self.size <= self.position and not self.held and self.acknowledged == self.position
 
     @property
-    def is_cut_here(self) -> bool:
-        """Whether what is left up to the cut may be shipped."""
-        return self.position <= self.cut and self.saved_cut == (self.cut, self.cuts_parts)
+    def is_saved(self) -> bool:
+        """Whether what it is known by is on disk, so that it may be read."""
+        return self.is_registered and self.saved_cuts == self.cuts
+
+    def cut(self) -> None:
+        """Have what is left end where the file ends."""
+        before = (cut for cut in self.cuts if self.acknowledged <= cut.offset < self.size)
+        self.cuts = (*before, Cut(self.size, has_parts=self.heir is None))
 
     def look(self) -> bool:
         """Notice what has changed, and say whether anything has.
@@ -244,8 +257,7 @@ class File:
             previous=previous,
             read=self.furthest,
             ends=self._digest[1] if self.position == self.furthest else self.once_read[1],
-            cut=self.cut,
-            cuts_parts=self.cuts_parts,
+            cuts=self.cuts,
         )
 
     def claim(self, entry: Entry) -> bool:
@@ -280,7 +292,7 @@ class File:
         self.id, self.path, self.format, self.head = entry.id, entry.path, entry.format, head
         self.begin(entry.offset, entry.done)
         self.once_read = entry.read, entry.ends
-        self.cut, self.cuts_parts = self.saved_cut = entry.cut, entry.cuts_parts
+        self.cuts = self.saved_cuts = entry.cuts
         self.previous_id = entry.previous
         self.is_registered = True
 

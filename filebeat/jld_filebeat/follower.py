@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .batch import Batch
 from .errors import RewrittenError
-from .file import Entry, File, text_of
+from .file import Cut, Entry, File, text_of
 from .inputs import Format, Input, base, find
 from .known import Known
 from .lines import Reader
@@ -141,8 +141,7 @@ class Follower:
             self._last = Batch()  # nor are its events kept in memory
         while self._turns and not batch.is_full and time.monotonic() - begun < TURN_SECONDS:
             file = self._turns.pop()
-            is_saved = file.is_registered and file.saved_cut == (file.cut, file.cuts_parts)
-            if not (is_saved and file.source.is_open and inherit(file, self._look) and self._turns.begin(file)):
+            if not (file.is_saved and file.source.is_open and inherit(file, self._look) and self._turns.begin(file)):
                 continue  # what it waits for puts it back
             if self._read(file, batch):
                 self._turns.add(file)
@@ -158,21 +157,21 @@ class Follower:
         self._last = batch
         return batch
 
-    def entries(self) -> tuple[list[Entry], list[tuple[File, int, bool]]]:
+    def entries(self) -> tuple[list[Entry], list[tuple[File, tuple[Cut, ...]]]]:
         """Give what the registry has to keep, and of which files ids and cuts are then on disk."""
         files = [file for file in self._files.values() if file.head]
         kept = [*files, *(file for file in self._lost if file.is_registered)]
         waiting = list(self._known)
         before = predecessors([*self._files.values(), *self._lost], {entry.id for entry in waiting})
-        saved = [(file, file.cut, file.cuts_parts) for file in files]
+        saved = [(file, file.cuts) for file in files]
         return [file.entry(before[file]) for file in kept] + waiting, saved
 
-    def registered(self, saved: Iterable[tuple[File, int, bool]]) -> None:
+    def registered(self, saved: Iterable[tuple[File, tuple[Cut, ...]]]) -> None:
         """Take note that the ids of these files are on disk, and where lines are cut, so that they may be read."""
-        for file, cut, cuts_parts in saved:
+        for file, cuts in saved:
             if self._files.get(file.key) is file:
-                is_news = not file.is_registered or file.saved_cut != (cut, cuts_parts)
-                file.is_registered, file.saved_cut = True, (cut, cuts_parts)
+                is_news = not file.is_registered or file.saved_cuts != cuts
+                file.is_registered, file.saved_cuts = True, cuts
                 if is_news:
                     self._enqueue(file)
 
@@ -307,10 +306,10 @@ class Follower:
         quiet = time.monotonic() - file.changed
         if file.is_away and quiet >= QUIET_SECONDS and file.is_read and file.has_rest:
             # What is left goes as it is, once the registry knows that it does.
-            file.cut, file.cuts_parts = file.size, file.heir is None
-        if file.is_read and not file.is_failed and file.saved_cut == (file.cut, file.cuts_parts):
+            file.cut()
+        if file.is_read and not file.is_failed and file.cuts == file.saved_cuts:
             return
-        if file.is_registered and file.saved_cut == (file.cut, file.cuts_parts):
+        if file.is_saved:
             self._enqueue(file)
         elif file.head:
             self._register()

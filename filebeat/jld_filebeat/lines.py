@@ -1,6 +1,7 @@
 """From bytes of a file to events: the hot path, without a task or a system call for a line."""
 
 import datetime as dt
+import sys
 
 from orjson import dumps
 
@@ -44,13 +45,14 @@ class Reader:
             OSError: it cannot be read.
         """
         begin = file.position
-        chunk = file.source.pread(min(CHUNK, file.cut - begin) if begin < file.cut else CHUNK, begin)
+        cut = _next_cut(file)
+        chunk = file.source.pread(min(CHUNK, cut - begin), begin)
         # Behind the read: what is seen whole now was whole when it was read.
         file.check_head()
         file.size = max(file.size, begin + len(chunk))
         now = _now()
-        if begin == file.cut:
-            if file.cuts_parts and file.joins:
+        if here := [end for end in file.cuts if end.offset == begin]:
+            if here[0].has_parts and file.joins:
                 self._end_joins(file, batch)
             if chunk.startswith(b"\n") and file.tail and not file.tail.endswith(b"\n"):
                 # The end that the line before the cut had not had: no line of its own.
@@ -58,7 +60,7 @@ class Reader:
                 file.advance(chunk, begin)
                 batch.mark(file)
                 return not file.is_read
-        is_cut = begin + len(chunk) == file.cut and begin < file.cut
+        is_cut = begin + len(chunk) == cut
         end = len(chunk) if is_cut else chunk.rfind(b"\n") + 1
         if not end:
             file.scanned = max(file.scanned, begin + len(chunk))
@@ -70,7 +72,7 @@ class Reader:
         file.advance(chunk, begin)
         batch.mark(file)
         file.scanned = begin + len(chunk) if file.position == begin + end else file.position
-        return not file.is_read or (is_cut and bool(file.joins) and file.cuts_parts)
+        return not file.is_read or (is_cut and bool(file.joins))
 
     def _is_usual(self, file: File) -> bool:
         return file.format == "cri" and not file.joins and file.position >= file.done
@@ -109,7 +111,7 @@ class Reader:
             return more
         start = file.position
         line = file.source.pread(min(end - start, LINE), start)
-        file.position = end if end == file.cut else end + 1
+        file.position = end if end == _next_cut(file) else end + 1
         file.scanned = file.position
         self._take(file, batch, line, start, now, is_cut=end - start > LINE)
         file.tail = file.source.pread(min(TAIL, file.position), max(0, file.position - TAIL))
@@ -179,14 +181,19 @@ def _line_end(file: File) -> tuple[int | None, bool]:
         chunk = file.source.pread(CHUNK, file.scanned)
         found = chunk.find(b"\n")
         end = file.scanned + (found if found >= 0 else len(chunk))
-        if file.position < file.cut <= end:
-            return file.cut, True
+        if (cut := _next_cut(file)) <= end:
+            return cut, True
         if found >= 0:
             return end, True
         file.scanned = end
         if len(chunk) < CHUNK:
             return None, False
     return None, True
+
+
+def _next_cut(file: File) -> int:
+    """Give the first offset behind the position at which the file was cut, or one that none has."""
+    return next((cut.offset for cut in file.cuts if cut.offset > file.position), sys.maxsize)
 
 
 def _text_of_part(part: tuple[File, int, int]) -> bytes:

@@ -52,6 +52,7 @@ async def run() -> None:
         shipper = Shipper(settings, registry)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, shipper.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shipper.renew)
         app = service.application(shipper.metrics, shipper.update, shipper.trouble)
         async with service.listening(app, settings.filebeat_host, settings.filebeat_port):
             await shipper.run()
@@ -115,6 +116,10 @@ class Shipper:
     def stop(self) -> None:
         """Read no more, and have it end."""
         self._stop.set()
+
+    def renew(self) -> None:
+        """Connect to the collector anew, with the certificates that are there now."""
+        self._client.renew()
 
     async def run(self) -> None:
         """Ship until told to stop, then wait a little for acknowledgements and write the registry."""

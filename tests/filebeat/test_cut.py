@@ -41,7 +41,7 @@ def test_nothing_leaves_before_the_cut_is_on_disk(follow: Follow, logs: Path) ->
     assert read(table) == []
     table.save()
     assert [event["message"] for event in read(table)] == ["no end"]
-    assert table.entries[0].cut == 10
+    assert table.entries[0].cuts == ((10, True),)
 
 
 @pytest.mark.parametrize("rest", [" of it\n", "\n", "\nmore\n", " of\nit", ""])
