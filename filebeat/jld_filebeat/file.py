@@ -145,6 +145,8 @@ class File:
         self.previous_id: str | None = None
         self.heir: File | None = None
         """The file that its last lines may be continued in."""
+        self.order = 0
+        """Its place among the files that were the same log, the higher the later; 0 before that was found out."""
         self.is_away = False
         """Whether it was rotated, renamed or removed."""
         self.is_gone = False

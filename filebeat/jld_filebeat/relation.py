@@ -40,7 +40,10 @@ def relate(new: Iterable[File], files: Iterable[File]) -> None:
         if file.is_registered:
             previous = next((other for other in group if other.id == file.previous_id), None)
         else:
-            previous = max((other for other in group if age(other) < age(file)), key=age, default=None)
+            # What was known before is older, whatever a clock that was set back says.
+            earlier = (other for other in group if other.order and age(other)[0] <= age(file)[0])
+            previous = max(earlier, key=lambda other: other.order, default=None)
+        file.order = max(other.order for other in group) + 1
         if previous and previous.heir is None and file.previous is None:
             file.previous, file.previous_id, previous.heir = previous, previous.id, file
 

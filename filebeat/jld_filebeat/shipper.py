@@ -79,7 +79,8 @@ class Shipper:
             drop=self.metrics.dropped.inc,
         )
         self._lags = Lags()
-        self._watch = Watch(self._hint)
+        self._scannable = asyncio.Event()
+        self._watch = Watch(self._hint, self._scannable.set)
         self._client = Client(
             settings.filebeat_collector_host,
             settings.filebeat_collector_port,
@@ -90,7 +91,6 @@ class Shipper:
         )
         self._complaints = Complaints(_log)
         self._readable = asyncio.Event()
-        self._scannable = asyncio.Event()
         self._changed = asyncio.Event()
         """Set when the registry is behind."""
         self._urgent = asyncio.Event()
