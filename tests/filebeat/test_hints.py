@@ -26,15 +26,17 @@ def most() -> int:
 async def test_overflow(rig: Any, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that come while the kernel's queue of hints is full are found at once, not at the next rescan."""
     monkeypatch.setattr("jld_filebeat.shipper.RESCAN_SECONDS", 3600)
-    async with rig.shipping() as shipper:
-        await rig.soon("it has looked", lambda: shipper.trouble() is None)
+    async with rig.shipping():
+        rig.write("\n", "a.log")
+        rig.write("\n", "b.log")
+        await rig.soon("both are followed", lambda: len(rig.collector.events) == 2)
         with (rig.logs / "a.log").open("a", buffering=1) as one, (rig.logs / "b.log").open("a", buffering=1) as other:
             for _ in range(most // 2 + 10):  # by turns: equal hints behind each other are one
                 one.write("\n")
                 other.write("\n")
         rig.write("late\n", "c.log")
         await rig.soon("the line", lambda: "late" in rig.collector.messages())
-        await rig.soon("the others", lambda: len(rig.collector.events) == 2 * (most // 2 + 10) + 1)
+        await rig.soon("the others", lambda: len(rig.collector.events) == 2 * (most // 2 + 10) + 3)
     assert len({event["event"]["id"] for event in rig.collector.events}) == len(rig.collector.events)
 
 
