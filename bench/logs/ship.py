@@ -1,4 +1,4 @@
-"""From a file of CRI lines to a counting server of Elastic's own protocol library, over mutual TLS: ours beside Filebeat.
+"""From a file of CRI lines to a counting server of Elastic's protocol library, over mutual TLS: ours beside Filebeat.
 
 Each run is a shipper of its own with an empty state: from its start until the server has counted all events.
 """

@@ -79,14 +79,13 @@ class Connection:
             assert 0 < count <= 2048
             assert self.take(2) == b"2C"
             frames = zlib.decompress(self.take(struct.unpack(">I", self.take(4))[0]))
-            payloads = []
+            payloads, end = [], 0
             for expected in range(1, count + 1):
-                kind, number, length = struct.unpack_from(">2sII", frames)
+                kind, number, length = struct.unpack_from(">2sII", frames, end)
                 assert (kind, number) == (b"2J", expected)
-                payloads.append(frames[10 : 10 + length])
-                assert len(payloads[-1]) == length
-                frames = frames[10 + length :]
-            assert frames == b""
+                payloads.append(frames[end + 10 : end + 10 + length])
+                end += 10 + length
+            assert end == len(frames)
             yield payloads
 
 

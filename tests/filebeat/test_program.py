@@ -99,6 +99,29 @@ def test_sigterm_waits_for_acknowledgements(launch: Launch, collector: Any, logs
     assert '"offset": 4' in (tmp_path / "state" / "registry.json").read_text()
 
 
+def test_memory_is_bounded(launch: Launch, collector: Any, logs: Path) -> None:
+    """However much waits, the memory is what README.md says: a base, and four windows."""
+    free = threading.Event()
+
+    def wait(connection: Any, count: int) -> None:
+        assert free.wait(20)
+        connection.ack(count)
+
+    collector.answer = wait
+    line = "a line of a usual length, with a number of words, and what else a program says about itself"
+    content = "".join(f"{line} {number}\n" for number in range(10_000))
+    for name in range(40):
+        (logs / f"{name}.log").write_text(content)
+    program = launch()
+    collector.wait(lambda: len(collector.sizes) == 1, "a window")
+    free.set()
+    collector.wait(lambda: len(collector.events) > 20_000, "some more", 20)
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert peak
+    assert int(peak[1]) < 80_000
+
+
 def test_kill_9(launch: Launch, collector: Any, logs: Path) -> None:
     """Killed again and again while lines are written and logs rotate, it ships every line, each with one id."""
     written: list[str] = []
