@@ -15,6 +15,9 @@ from .source import GZIP, HEAD, Key, Source
 TAIL = 4 * 2**10
 """Bytes before what was not read yet that tell whether another file is a copy, if it begins alike."""
 
+LAST = 256
+"""Bytes of these that are compared at each look: a file that was written anew can begin like the one before it."""
+
 NOWHERE: Key = (0, 0)
 """What a file is at that was truncated: its bytes may be in a copy."""
 
@@ -210,18 +213,21 @@ class File:
             return False
         self.size, self.modified = size, modified
         self.changed = time.monotonic()
-        self.check_head()
+        self.check()
         return True
 
-    def check_head(self) -> None:
-        """See that it still begins with what it began with, and remember more of that where there is more.
+    def check(self) -> None:
+        """See that it still has what it began with, more of which is remembered where there is more, and what was read last.
 
         Raises:
-            RewrittenError: it begins with something else.
+            RewrittenError: there is something else.
             OSError: it cannot be read.
         """
         head = self.source.pread(HEAD, 0)
         if not head.startswith(self.head):
+            raise RewrittenError
+        last = self.tail[-LAST:]
+        if last and not self.source.is_compressed and self.source.pread(len(last), self.position - len(last)) != last:
             raise RewrittenError
         self.head = head
 

@@ -78,6 +78,8 @@ class Follower:
         self._last = Batch()
         """What was read last."""
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE
+        self._room = self._most
+        """How many more files may be opened in this scan."""
         self._complaints = Complaints(_log)
 
     @property
@@ -90,6 +92,7 @@ class Follower:
         files, folders, unseen = find(self._inputs)
         for folder, error in unseen.items():
             self._complain(folder or "/", error)
+        self._room = self._most - sum(file.source.is_open for file in self._files.values())
         hidden = [f"{folder}/" for folder in unseen]
         places: dict[str, File] = {}
         found: set[File] = set()
@@ -204,7 +207,7 @@ class Follower:
         if key in self._files:
             return self._files[key]
         try:
-            file = self._open(path, form, len(strangers))
+            file = self._open(path, form)
         except OSError as error:
             self._complain(path, error)
             self._known.keep(key)
@@ -213,6 +216,7 @@ class Follower:
             if file.key in self._files:  # another one took its place since
                 file.source.close()
             elif self._known.claim(file):
+                file.source.rest()
                 self._files[file.key] = file
             elif file.key in strangers:
                 file.source.close()
@@ -224,10 +228,11 @@ class Follower:
             self._known.keep(key)
         return self._files.get(file.key)
 
-    def _open(self, path: str, form: Format, strangers: int) -> File:
-        if len(self._files) + strangers >= self._most:
+    def _open(self, path: str, form: Format) -> File:
+        if self._room <= 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         source = Source.open(path)
+        self._room -= 1
         try:
             return File(source, path, form)
         except OSError:

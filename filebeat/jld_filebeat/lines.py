@@ -48,7 +48,7 @@ class Reader:
         cut = _next_cut(file)
         chunk = file.source.pread(min(CHUNK, cut - begin), begin)
         # Behind the read: what is seen whole now was whole when it was read.
-        file.check_head()
+        file.check()
         file.size = max(file.size, begin + len(chunk))
         now = _now()
         if here := [end for end in file.cuts if end.offset == begin]:

@@ -201,6 +201,15 @@ def test_truncated(table: Any, app: Path, content: str) -> None:
     assert {event["event"]["id"][:32] for event in before}.isdisjoint(event["event"]["id"][:32] for event in events)
 
 
+def test_rewritten_with_the_same_beginning(table: Any, app: Path) -> None:
+    """A file that was written anew, begins with the same kilobyte and is longer, is read from its beginning."""
+    header = "# a header that each log begins with\n" * 50
+    app.write_text(header + "".join(f"old {number}\n" for number in range(100)))
+    assert len(table.messages()) == 150
+    app.write_text(header + "".join(f"new {number}\n" for number in range(200)))
+    assert table.messages() + table.messages() == (app.read_text()).splitlines()
+
+
 def test_truncated_while_down(table: Any, app: Path) -> None:
     """A file that was truncated and written anew while nobody looked is read from its beginning."""
     before = table.ship()
