@@ -217,7 +217,7 @@ class File:
         return True
 
     def check(self) -> None:
-        """See that it still has what it began with, more of which is remembered where there is more, and what was read last.
+        """See that it begins as before, remember more of that where there is more, and see that it has what was read last.
 
         Raises:
             RewrittenError: there is something else.
