@@ -217,7 +217,7 @@ class File:
         return True
 
     def check(self) -> None:
-        """See that it begins as before, remember more of that where there is more, and see that it has what was read last.
+        """See that it has what it began with, and what was read last; note more of the beginning if there is more.
 
         Raises:
             RewrittenError: there is something else.
