@@ -53,6 +53,7 @@ class Entry:
         read: up to where it was read, in bytes.
         ends: SHA-256 of the last bytes before that.
         cuts: where lines may have been shipped though they had no end.
+        place: where it was seen last.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Entry:
     read: int = 0
     ends: str = ""
     cuts: tuple[Cut, ...] = ()
+    place: str = ""
 
     @property
     def key(self) -> Key:
@@ -266,6 +268,7 @@ class File:
             read=self.furthest,
             ends=self._digest[1] if self.position == self.furthest else self.once_read[1],
             cuts=self.cuts,
+            place=self.place,
         )
 
     def claim(self, entry: Entry) -> bool:

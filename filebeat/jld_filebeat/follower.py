@@ -262,9 +262,7 @@ class Follower:
         original = self._places.get(base(new.path))
         if base(new.path) == new.path:
             return new, True
-        if original and original.size < 0 and not original.is_registered:
-            original = None  # it is new too
-        elif original:
+        if original:
             self._look(original)  # so that a truncation does not escape
             original = self._places.get(base(new.path))
         gone = (file for file in self._files.values() if file.is_gone and file.source.is_open)

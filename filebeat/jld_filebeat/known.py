@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .file import NOWHERE, Entry, File
 from .inputs import base
-from .source import HEAD
+from .source import GZIP, HEAD
 
 
 class Known:
@@ -46,13 +46,13 @@ class Known:
         """Have a file take over the entry of one that it is a copy of, and say whether it is.
 
         A file that is no longer at its inode was removed: only what it was compressed to can be its copy then, and
-        only its first kilobyte or the times in its lines tell that one from another.
+        only its name, its first kilobyte or the times in its lines tell that one from another.
 
         Raises:
             OSError: that cannot be told.
         """
         for entry in list(self):
-            is_sure = entry.head == HEAD or entry.format != "plain"
+            is_sure = entry.head == HEAD or entry.format != "plain" or entry.place + GZIP == file.path
             if (
                 (entry.key == NOWHERE or (file.source.is_compressed and is_sure))
                 and base(entry.path) == base(file.path)

@@ -24,6 +24,7 @@ ENTRY = Entry(
     previous=None,
     read=5,
     ends="cd",
+    place="/x/caf\udce9.log.1",
     cuts=(Cut(3, has_parts=True), Cut(5, has_parts=False)),
 )
 
@@ -58,10 +59,10 @@ def test_written_aside_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_of_an_earlier_version(tmp_path: Path) -> None:
     """A registry of a version that kept less of a file is read."""
-    kept = {name: value for name, value in asdict(ENTRY).items() if name not in ("read", "ends", "cuts")}
+    kept = {name: value for name, value in asdict(ENTRY).items() if name not in ("read", "ends", "cuts", "place")}
     (tmp_path / "registry.json").write_text(json.dumps({"files": [kept]}))
     with Registry(tmp_path) as registry:
-        assert registry.read() == [replace(ENTRY, read=0, ends="", cuts=())]
+        assert registry.read() == [replace(ENTRY, read=0, ends="", cuts=(), place="")]
 
 
 @pytest.mark.parametrize(
