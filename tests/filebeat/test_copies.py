@@ -62,6 +62,18 @@ def test_file_truncate(table: Any, app: Path) -> None:
     assert table.messages() == ["three"]
 
 
+def test_restart_after_truncation(table: Any, app: Path) -> None:
+    """What the registry knew of a log before its truncation has nothing shipped again, however often it restarts."""
+    table.messages()
+    app.write_text("three\n")
+    assert table.messages() == ["three"]
+    for number in range(3):
+        table.restart()
+        assert table.messages() == []
+        append(app, f"{number}\n")
+        assert table.messages() == [f"{number}"]
+
+
 def test_unread_lines_of_the_copy(table: Any, app: Path) -> None:
     """What was not read of a log before it was truncated is read from its copy, with the ids that it has there."""
     first = table.ship()
