@@ -52,12 +52,14 @@ def write(file: Path, lines: int, size: int) -> None:
     """
     draw = random.Random(7)
     words = ["request", "response", "member", "lab", "started", "stopped", "home", "kernel", "idle", "in", "of", "ms"]
+    # So many that a compressor, which looks back 32 KiB, sees none of them twice.
+    texts = [" ".join(draw.choices(words, k=size // 4)) for _ in range(1 + 2**20 // size)]
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as log:
         for number in range(lines):
             head = f"2026-01-02T03:04:{number // 10**6 % 60:02d}.{number % 10**6:06d}000Z stdout F "
-            text = f"INFO [{number}] id={draw.getrandbits(64):016x} " + " ".join(draw.choices(words, k=size // 6))
-            log.write((head + text)[: size - 1].ljust(size - 1, ".") + "\n")
+            text = f"{head}INFO [{number}] id={draw.getrandbits(64):016x} {texts[number % len(texts)]}"
+            log.write(f"{text[: size - 1]}\n")
 
 
 def ours(folder: Path, pattern: str, port: int, authority: Path, pair: Pair) -> tuple[list[str], dict[str, str]]:
