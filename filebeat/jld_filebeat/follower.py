@@ -204,8 +204,10 @@ class Follower:
         if not stat.S_ISREG(found.st_mode):
             return None
         key: Key = (found.st_dev, found.st_ino)
-        if key in self._files:
-            return self._files[key]
+        if known := self._files.get(key):
+            if known.source.is_at(found):
+                return known
+            self._remove(known)
         try:
             file = self._open(path, form)
         except OSError as error:

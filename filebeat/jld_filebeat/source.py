@@ -71,6 +71,10 @@ class Source:
             os.close(self._descriptor)
         self._descriptor = -1
 
+    def is_at(self, found: os.stat_result) -> bool:  # noqa: ARG002 # no other one is, as long as this is open
+        """Whether it is what was found at its inode."""
+        return self.is_open
+
     def again(self) -> Self:
         """Give the same file once more, with a descriptor of its own."""
         return type(self)(os.dup(self._descriptor))
@@ -114,6 +118,8 @@ class Compressed(Source):
         self._size = 0
         """Bytes that are known to be in it."""
         self._first = b""
+        self._last = (-1, -1)
+        """Its own size in bytes, and the time of its last change in nanoseconds, when it was closed."""
         self._begin()
 
     def _begin(self) -> None:
@@ -128,6 +134,18 @@ class Compressed(Source):
     def rest(self) -> None:
         """Keep nothing in memory until it is read again."""
         self._begin()
+
+    def close(self) -> None:
+        """Close the descriptor: the inode may become another file's."""
+        if self.is_open:
+            found = os.fstat(self._descriptor)
+            self._last = found.st_size, found.st_mtime_ns
+            self.rest()
+        super().close()
+
+    def is_at(self, found: os.stat_result) -> bool:
+        """Whether it is what was found at its inode."""
+        return self.is_open or (found.st_size, found.st_mtime_ns) == self._last
 
     def is_whole(self, size: int) -> bool:
         """Whether it says at its end that it has that many bytes; they are not inflated for that."""

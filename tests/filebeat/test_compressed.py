@@ -132,6 +132,20 @@ def test_a_finished_one_costs_no_descriptor(table: Any, logs: Path) -> None:
     assert file.source._raw <= 65536
 
 
+def test_its_inode_is_reused(table: Any, logs: Path) -> None:
+    """What comes at the inode of a compressed file, which was shipped and removed, is followed."""
+    inodes: list[int] = []
+    for number in range(20):
+        (logs / NAME).write_text(line(number))
+        made = compress(logs / NAME)
+        assert table.messages() == [f"line {number}"]
+        assert table.messages() == []
+        inodes.append(made.stat().st_ino)
+        made.unlink()
+    if len(set(inodes)) == len(inodes):
+        pytest.skip("this file system does not reuse inodes")
+
+
 @pytest.mark.usefixtures("impatient")
 def test_removed(table: Any, logs: Path) -> None:
     """A compressed file that is removed is forgotten."""
