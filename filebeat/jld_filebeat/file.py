@@ -150,7 +150,7 @@ class File:
         self.previous_id: str | None = None
         self.heir: File | None = None
         """The file that its last lines may be continued in."""
-        self.order = 0
+        self.order = 0.0
         """Its place among the files that were the same log, the higher the later; 0 before that was found out."""
         self.is_away = False
         """Whether it was rotated, renamed or removed."""
@@ -294,7 +294,7 @@ class File:
             OSError: it cannot be read.
         """
         head = self.source.pread(entry.head, 0)
-        if _digest(head) != entry.digest or not self.ends_with(entry.read, entry.ends):
+        if _digest(head) != entry.digest or (entry.read and not self.ends_with(entry.read, entry.ends)):
             return False
         self._take_over(entry, head)
         return True

@@ -261,13 +261,18 @@ class Follower:
 
     def _recognise(self, new: File) -> tuple[File, bool]:
         """Tell what to follow for a new file, and whether that can be told."""
-        original = self._places.get(base(new.path))
-        if base(new.path) == new.path:
+        log = base(new.path)
+        if log == new.path:
             return new, True
-        if original:
-            self._look(original)  # so that a truncation does not escape
-            original = self._places.get(base(new.path))
-        gone = (file for file in self._files.values() if file.is_gone and file.source.is_open)
+        gone = [
+            file
+            for file in self._files.values()
+            if file.is_gone and base(file.path) == log and not file.source.is_compressed
+        ]
+        # So that no truncation escapes, nor what was written to a file before it was compressed.
+        for file in [*gone, *filter(None, [self._places.get(log)])]:
+            self._look(file)
+        original = self._places.get(log)
         if self._lost.is_held(new, original, gone, GONE_SECONDS):
             return new, False
         return self._lost.find(new) or (new, self._known.claim_copy(new) or True)
@@ -385,8 +390,9 @@ class Follower:
             for other in self._files.values():
                 if other.previous_id == file.id:
                     other.previous_id = file.previous_id
+        between = (None, None) if file.head else (file.previous, file.heir)
         if file.previous:
-            file.previous.heir = None
+            file.previous.heir = between[1]
         if file.heir:
-            file.heir.previous = None
+            file.heir.previous = between[0]
             self._enqueue(file.heir)

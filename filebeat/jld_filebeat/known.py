@@ -54,7 +54,7 @@ class Known:
         for entry in list(self):
             is_sure = entry.head == HEAD or entry.format != "plain" or entry.place + GZIP == file.path
             if (
-                (entry.key == NOWHERE or (file.source.is_compressed and is_sure))
+                ((entry.key == NOWHERE and (entry.read or is_sure)) or (file.source.is_compressed and is_sure))
                 and base(entry.path) == base(file.path)
                 and file.claim_copy(entry)
             ):

@@ -7,6 +7,9 @@ from .file import File
 from .inputs import base
 from .source import GZIP, HEAD, Key
 
+EMPTY_SECONDS = 5
+"""How long an empty file may be a copy that has just begun."""
+
 
 class Lost:
     """Files that were truncated or let go, and new ones that may be their copies.
@@ -48,7 +51,7 @@ class Lost:
         if original is None or not original.head.startswith(head):
             return False
         since = self._held.setdefault(new.key, time.monotonic())
-        return time.monotonic() - since < seconds
+        return time.monotonic() - since < (seconds if head else EMPTY_SECONDS)
 
     def find(self, new: File) -> tuple[File, bool] | None:
         """Find what a new file is a copy of.

@@ -19,7 +19,7 @@ def relate(new: Iterable[File], files: Iterable[File]) -> None:
     """
     groups: dict[str, list[File]] = defaultdict(list)
     for file in files:
-        if file.format != "plain":
+        if file.format != "plain" and not file.source.is_void:
             groups[base(file.path)].append(file)
     is_dated = {
         path: all(_DATED.search(file.place) for file in group if file.place != path) for path, group in groups.items()
@@ -34,18 +34,28 @@ def relate(new: Iterable[File], files: Iterable[File]) -> None:
         moment = (dated[1] if dated else "") if is_dated[path] else file.modified
         return is_active, moment, file.place
 
+    def rank(file: File) -> tuple[int, float | tuple[bool, str | int, str]]:
+        # What was known before is older, whatever a clock that was set back says.
+        return (0, file.order) if file.order else (1, age(file))
+
+    new = sorted((file for file in new if not file.source.is_void), key=age)
     # What the registry tells comes first: a file between the two that it never held takes the place of neither.
-    for file in sorted(new, key=lambda file: (not file.is_registered, base(file.path), age(file))):
+    for file in sorted(new, key=lambda file: not file.is_registered):
         group = groups[base(file.path)]
         if file.is_registered:
             previous = next((other for other in group if other.id == file.previous_id), None)
         else:
-            # What was known before is older, whatever a clock that was set back says.
-            earlier = (other for other in group if other.order and age(other)[0] <= age(file)[0])
-            previous = max(earlier, key=lambda other: other.order, default=None)
-        file.order = max(other.order for other in group) + 1
+            earlier = (other for other in group if rank(other) < rank(file) and not age(other)[0] > age(file)[0])
+            previous = max(earlier, key=rank, default=None)
         if previous and previous.heir is None and file.previous is None:
             file.previous, file.previous_id, previous.heir = previous, previous.id, file
+    for file in new:
+        orders = {other.order: age(other)[0] for other in groups[base(file.path)] if other.order}
+        last = max(orders, default=0.0)
+        # A rotated one that is found late is older than the one that is written.
+        is_late = orders.get(last, False) and not age(file)[0]
+        before = max((order for order in orders if order < last), default=0.0)
+        file.order = (before + last) / 2 if is_late else last + 1
 
 
 def inherit(file: File, look: Callable[[File], None]) -> bool:

@@ -61,6 +61,11 @@ class Source:
             raise
 
     @property
+    def is_void(self) -> bool:
+        """Whether there is nothing in it, and never will be."""
+        return False
+
+    @property
     def is_open(self) -> bool:
         """Whether something can be read."""
         return self._descriptor >= 0
@@ -130,6 +135,11 @@ class Compressed(Source):
         """Where the bytes that are kept begin."""
         self._is_over = False
         """Whether all was inflated, since the beginning."""
+
+    @property
+    def is_void(self) -> bool:
+        """Whether there is nothing in it, and never will be."""
+        return self.is_ended and self._size == 0
 
     def rest(self) -> None:
         """Keep nothing in memory until it is read again."""
