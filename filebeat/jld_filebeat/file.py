@@ -196,6 +196,11 @@ class File:
         """Whether what it is known by is on disk, so that it may be read."""
         return self.is_registered and self.saved_cuts == self.cuts
 
+    @property
+    def ends_parts(self) -> bool:
+        """Whether lines of which only parts are there end at the position."""
+        return bool(self.joins) and any(cut.has_parts and cut.offset == self.position for cut in self.cuts)
+
     def cut(self) -> None:
         """Have what is left end where the file ends."""
         before = (cut for cut in self.cuts if self.acknowledged <= cut.offset < self.size)

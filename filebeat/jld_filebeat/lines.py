@@ -51,15 +51,13 @@ class Reader:
         file.check()
         file.size = max(file.size, begin + len(chunk))
         now = _now()
-        if here := [end for end in file.cuts if end.offset == begin]:
-            if here[0].has_parts and file.joins:
-                self._end_joins(file, batch)
-            if chunk.startswith(b"\n") and file.tail and not file.tail.endswith(b"\n"):
-                # The end that the line before the cut had not had: no line of its own.
-                file.position += 1
-                file.advance(chunk, begin)
-                batch.mark(file)
-                return not file.is_read
+        self._end_parts(file, batch)
+        if chunk.startswith(b"\n") and file.tail[-1:] not in b"\n" and any(end.offset == begin for end in file.cuts):
+            # The end that the line before the cut had not had: no line of its own.
+            file.position += 1
+            file.advance(chunk, begin)
+            batch.mark(file)
+            return not file.is_read
         is_cut = begin + len(chunk) == cut
         end = len(chunk) if is_cut else chunk.rfind(b"\n") + 1
         if not end:
@@ -69,10 +67,11 @@ class Reader:
             self._take_usual(file, batch, rows)
         else:
             self._take_all(file, batch, chunk[:end], now)
+        self._end_parts(file, batch)
         file.advance(chunk, begin)
         batch.mark(file)
         file.scanned = begin + len(chunk) if file.position == begin + end else file.position
-        return not file.is_read or (is_cut and bool(file.joins))
+        return not file.is_read
 
     def _is_usual(self, file: File) -> bool:
         return file.format == "cri" and not file.joins and file.position >= file.done
@@ -114,6 +113,7 @@ class Reader:
         file.position = end if end == _next_cut(file) else end + 1
         file.scanned = file.position
         self._take(file, batch, line, start, now, is_cut=end - start > LINE)
+        self._end_parts(file, batch)
         file.tail = file.source.pread(min(TAIL, file.position), max(0, file.position - TAIL))
         batch.mark(file)
         return not file.is_read
@@ -156,10 +156,11 @@ class Reader:
         for holder in {file: 0, **join.holds}:
             batch.mark(holder)
 
-    def _end_joins(self, file: File, batch: Batch) -> None:
+    def _end_parts(self, file: File, batch: Batch) -> None:
         """Ship parts that nobody will continue."""
-        for stream, join in list(file.joins.items()):
-            self._end_join(file, batch, stream, join, b"")
+        if file.ends_parts:
+            for stream, join in list(file.joins.items()):
+                self._end_join(file, batch, stream, join, b"")
 
     def _form(self, file: File) -> Form:
         form = self._forms.get(file)

@@ -68,7 +68,8 @@ def inherit(file: File, look: Callable[[File], None]) -> bool:
     previous = file.previous
     if previous and not previous.is_failed:
         look(previous)
-        if previous is file.previous and not (previous.is_read and inherit(previous, look)):
+        is_done = previous.is_read and not previous.ends_parts
+        if previous is file.previous and not (is_done and inherit(previous, look)):
             return False
     if previous is None or previous is not file.previous:  # it was truncated: nothing is left of its parts
         return True

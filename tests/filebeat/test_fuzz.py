@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,3 +142,21 @@ def test_any_order_with_compression(follow: Follow, logs: Path, seed: int, monke
         life.step()
     life.finish()
     assert sorted(life.arrived.values()) == sorted(life.written)
+
+
+@pytest.mark.parametrize("compresses", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_any_order_without_patience(
+    follow: Follow, logs: Path, seed: int, compresses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody waits for the rest of a message, its pieces may be several events; none is missing or repeated."""
+    monkeypatch.setattr("jld_filebeat.follower.QUIET_SECONDS", 0)
+    life = Life(follow(f"cri:{logs}/*.log*"), logs / "0.log", seed, compresses=compresses)
+    for module in ("follower", "file", "known", "lost"):
+        monkeypatch.setattr(f"jld_filebeat.{module}.time", SimpleNamespace(monotonic=lambda: life.now))
+    for _ in range(100):
+        life.step()
+    life.finish()
+    assert sorted(re.findall("<.*?>", "".join(life.arrived.values()))) == sorted(
+        re.findall("<.*?>", "".join(life.written))
+    )
