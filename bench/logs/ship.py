@@ -112,7 +112,7 @@ def measure(prepare: Callable[..., tuple[list[str], dict[str, str]]], options: a
     """Have one shipper ship all of it once."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        authority = Authority(folder / "authority")
+        authority = Authority(folder)
         with receiving(options.receiver, authority, options.lines) as server:
             assert server.stdout
             port = int(server.stdout.readline())
