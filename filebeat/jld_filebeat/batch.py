@@ -32,6 +32,11 @@ class Batch:
         self.events.append(event)
         self.size += len(event)
 
+    def extend(self, events: list[bytes], size: int) -> None:
+        """Add events of that many bytes together."""
+        self.events += events
+        self.size += size
+
     @property
     def is_acknowledged(self) -> bool:
         """Whether the collector has all of the events."""

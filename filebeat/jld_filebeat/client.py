@@ -7,7 +7,9 @@ import os
 import random
 import socket
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .batch import Batch
 from .errors import BadSettingError, CollectorError
@@ -17,6 +19,9 @@ from .metrics import Metrics
 
 PIPELINING = 2
 """Windows on their way at once: Filebeat's default."""
+
+AHEAD = 2
+"""Windows that are made while others are on their way: one is read while one is compressed."""
 
 INLINE_BYTES = 16 * 2**10
 """Events of fewer bytes are compressed at once; for more a thread is worth its price."""
@@ -66,37 +71,50 @@ class Client:
         self._windows = Windows()
         self._unsent: list[Batch] = []
         """Batches of a connection that broke."""
+        self._ahead: deque[tuple[Batch, asyncio.Task[bytes]]] = deque()
+        """Batches to be sent next, with their frames as soon as there are some."""
+        self._made = asyncio.Event()
+        """Set when there is one of these."""
         self._changed = asyncio.Event()
-        """Set when a window is acknowledged."""
+        """Set when a window is acknowledged, in whole or in part."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
         self._is_news = True
         """Whether the log does not say that the collector takes events, or says otherwise."""
         self._heard = self._progressed = 0.0
+        self._renewed = asyncio.Event()
 
     async def wait_idle(self) -> None:
         """Wait until all that was taken from the source is acknowledged."""
         await self._idle.wait()
 
+    def renew(self) -> None:
+        """Have it connect anew, at once, with the certificates that are there then."""
+        self._renewed.set()
+
     async def run(self) -> None:
         """Ship until cancelled."""
         while True:
+            self._renewed.clear()
             try:
                 await self._session()
             except (OSError, EOFError, CollectorError, BadSettingError) as error:
                 self._fail(_reason(error))
             finally:
                 self._metrics.connected.set(0)
-                self._unsent = self._windows.take_back() + self._unsent
+                self._unsent = [*self._windows.take_back(), *(batch for batch, _ in self._ahead), *self._unsent]
+                self._ahead.clear()
             first, longest = self.BACKOFF_SECONDS
             span = min(longest, first * 2 ** min(self._failures, 20))
             # Full jitter: the shippers of all nodes lose the same collector at the same time.
-            await asyncio.sleep(random.uniform(0, span))  # noqa: S311 # no secret
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(0, span)):  # noqa: S311 # no secret
+                    await self._renewed.wait()
             self._metrics.reconnects.inc()
 
     async def _session(self) -> None:
-        """Connect, and ship until the connection breaks; returns if the collector ends an idle one."""
+        """Connect, and ship until the connection breaks; returns if it is renewed, or ended for being idle."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self.CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
@@ -106,7 +124,8 @@ class Client:
         self._metrics.certificate_ends.set(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
         _keep_alive(writer)
         begin = loop.time()
-        tasks = [asyncio.create_task(work) for work in (self._send(writer), self._receive(reader), self._guard())]
+        works = (self._make(), self._send(writer), self._receive(reader), self._guard(), self._renewed.wait())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -115,6 +134,7 @@ class Client:
             if not self._idle.is_set() or loop.time() - begin < self.IDLE_SECONDS:
                 raise
         finally:
+            tasks += [frames for _, frames in self._ahead]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,22 +143,30 @@ class Client:
                 async with asyncio.timeout(2):
                     await writer.wait_closed()
 
-    async def _send(self, writer: asyncio.StreamWriter) -> None:
+    async def _make(self) -> None:
+        """Read batches and have them encoded, a few ahead of what is sent."""
         while True:
-            while len(self._windows) >= PIPELINING:
+            while len(self._windows) + len(self._ahead) >= PIPELINING + AHEAD:
                 self._changed.clear()
                 await self._changed.wait()
             batch = self._unsent.pop(0) if self._unsent else await self._source()
+            self._idle.clear()
+            self._ahead.append((batch, asyncio.create_task(_encode(batch))))
+            self._made.set()
+            await asyncio.sleep(0)  # acknowledgements and health take their turns
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            while not self._ahead or len(self._windows) >= PIPELINING:
+                self._made.clear()
+                await self._made.wait()
+            batch, making = self._ahead[0]
+            frames = await making
             if not self._windows:
                 self._heard = self._progressed = asyncio.get_running_loop().time()
-            self._idle.clear()
-            events = self._windows.send(batch)
-            if batch.size < INLINE_BYTES:
-                frames = encode(events)
-            else:
-                frames = await asyncio.to_thread(encode, events)
+            self._ahead.popleft()
+            self._metrics.sent.inc(len(self._windows.send(batch)))
             writer.write(frames)
-            self._metrics.sent.inc(len(events))
             await writer.drain()
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
@@ -150,7 +178,8 @@ class Client:
                 self._failures = 0
                 self._metrics.acknowledged.inc(new)
                 self._changed.set()
-                if not self._windows and not self._unsent:
+                self._made.set()
+                if not (self._windows or self._ahead or self._unsent):
                     self._idle.set()
                 self._acknowledged()
                 if self._is_news:
@@ -171,6 +200,11 @@ class Client:
         self._failures += 1
         if self._complaints.tell(reason, f"{self._host}:{self._port}: {reason}; events wait in their files"):
             self._is_news = True
+
+
+async def _encode(batch: Batch) -> bytes:
+    events = batch.events[batch.acknowledged :]
+    return encode(events) if batch.size < INLINE_BYTES else await asyncio.to_thread(encode, events)
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

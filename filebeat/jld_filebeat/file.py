@@ -1,27 +1,37 @@
 """A followed file: who it is, and how far it was read, shipped and acknowledged."""
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 from .errors import RewrittenError
 from .inputs import Format
+from .source import GZIP, HEAD, Key, Source
 
-HEAD = 1024
-"""Bytes at the beginning of a file that tell it from another one at the same inode."""
+TAIL = 4 * 2**10
+"""Bytes before what was not read yet that tell whether another file is a copy, if it begins alike."""
 
-_GET_GENERATION = 0x80087601
-"""FS_IOC_GETVERSION (ioctl_fs(2)): ext4, XFS and btrfs count or draw a number for each new use of an inode."""
+LAST = 256
+"""Bytes of these that are compared at each look: a file that was written anew can begin like the one before it."""
 
-Key = tuple[int, int]
-"""Device and inode."""
+NOWHERE: Key = (0, 0)
+"""What a file is at that was truncated: its bytes may be in a copy."""
+
+
+class Cut(NamedTuple):
+    """Where a line ends though no line feed says so: nobody went on with it, so it was shipped as it is.
+
+    Attributes:
+        offset: the byte behind it; what is written there is another line.
+        has_parts: whether lines of which only parts are there ended there too.
+    """
+
+    offset: int
+    has_parts: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,10 @@ class Entry:
         head: length of its beginning that is known, in bytes.
         digest: SHA-256 of that beginning.
         previous: id of the file that its first lines may continue.
+        read: up to where it was read, in bytes.
+        ends: SHA-256 of the last bytes before that.
+        cuts: where lines may have been shipped though they had no end.
+        place: where it was seen last.
     """
 
     id: str
@@ -53,6 +67,10 @@ class Entry:
     head: int
     digest: str
     previous: str | None
+    read: int = 0
+    ends: str = ""
+    cuts: tuple[Cut, ...] = ()
+    place: str = ""
 
     @property
     def key(self) -> Key:
@@ -86,28 +104,30 @@ class Join:
 
 
 class File:
-    """A file, through a descriptor that stays open, whatever happens to its path.
+    """A followed file, open whatever happens to its path.
 
     Args:
-        descriptor: open for reading; closed with this.
+        source: its bytes; closed with this.
         path: where it was first seen.
         form: of its lines.
-        identity: its id, new unless given.
     """
 
-    def __init__(self, descriptor: int, path: str, form: Format, identity: str | None = None) -> None:
-        found = os.fstat(descriptor)
-        self.descriptor = descriptor
-        self.id = identity or secrets.token_hex(16)
+    def __init__(self, source: Source, path: str, form: Format) -> None:
+        self.source = source
+        self.id = secrets.token_hex(16)
         self.path = path
+        self.place = path
+        """Where it was seen last."""
         self.format = form
-        self.key: Key = (found.st_dev, found.st_ino)
-        self.generation = _generation(descriptor)
-        self.modified = found.st_mtime_ns
+        self.modified = source.stat()[1]
         """Time of the last change, in nanoseconds, as the file system has it."""
         self.size = -1
         """Bytes, when it was last looked at."""
         self.head = b""
+        self.tail = b""
+        """Bytes before the position."""
+        self._digest = (b"", _digest(b""))
+        """Bytes before the position as they were at some time, with their digest."""
         self.position = 0
         """First byte that was not read into an event or a join."""
         self.scanned = 0
@@ -116,6 +136,12 @@ class File:
         """From here it has to be read again after a restart."""
         self.done = 0
         """All events that end before are acknowledged."""
+        self.once_read = (0, "")
+        """Where it was read up to before a restart, and the digest of the last bytes before."""
+        self.cuts: tuple[Cut, ...] = ()
+        """Those that matter until what is before is acknowledged, in order."""
+        self.saved_cuts: tuple[Cut, ...] = ()
+        """Those that are on disk: after a restart the same lines have to end there."""
         self.joins: dict[bytes, Join] = {}
         self.held: dict[Join, int] = {}
         self.is_registered = False
@@ -124,37 +150,21 @@ class File:
         self.previous_id: str | None = None
         self.heir: File | None = None
         """The file that its last lines may be continued in."""
+        self.order = 0.0
+        """Its place among the files that were the same log, the higher the later; 0 before that was found out."""
         self.is_away = False
-        """Whether it is not at the path where it was first seen."""
+        """Whether it was rotated, renamed or removed."""
         self.is_gone = False
         """Whether it is at no path at all."""
         self.is_failed = False
         """Whether it could not be read the last time."""
-        self.is_final = False
-        """Whether what is left of it is shipped though no line ends there."""
         self.changed = time.monotonic()
         """When a change was last noticed, or the loss of its path."""
 
-    @classmethod
-    def open(cls, path: str, form: Format) -> Self:
-        """Open a file.
-
-        Raises:
-            OSError: it cannot be opened.
-        """
-        # A FIFO that has taken its place must not make the shipper wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            return cls(descriptor, path, form)
-        except OSError:
-            os.close(descriptor)
-            raise
-
-    def close(self) -> None:
-        """Close the descriptor; nothing can be read any more."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-        self.descriptor = -1
+    @property
+    def key(self) -> Key:
+        """Device and inode."""
+        return self.source.key
 
     @property
     def resume(self) -> int:
@@ -162,9 +172,14 @@ class File:
         return min(self.held.values(), default=self.position)
 
     @property
+    def furthest(self) -> int:
+        """Up to where it was ever read, in bytes: what is behind has no event."""
+        return max(self.position, self.once_read[0])
+
+    @property
     def is_read(self) -> bool:
         """Whether all that was there at the last look is read, an unfinished last line aside."""
-        return self.size <= max(self.position, self.scanned)
+        return self.size <= max(self.position, self.scanned) and self.source.is_ended
 
     @property
     def has_rest(self) -> bool:
@@ -174,7 +189,22 @@ class File:
     @property
     def is_done(self) -> bool:
         """Whether all of it is shipped and acknowledged."""
-        return self.size <= self.position and not self.held and self.acknowledged == self.position
+        return self.is_read and self.size <= self.position and not self.held and self.acknowledged == self.position
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether what it is known by is on disk, so that it may be read."""
+        return self.is_registered and self.saved_cuts == self.cuts
+
+    @property
+    def ends_parts(self) -> bool:
+        """Whether lines of which only parts are there end at the position."""
+        return bool(self.joins) and any(cut.has_parts and cut.offset == self.position for cut in self.cuts)
+
+    def cut(self) -> None:
+        """Have what is left end where the file ends."""
+        before = (cut for cut in self.cuts if self.acknowledged <= cut.offset < self.size)
+        self.cuts = (*before, Cut(self.size, has_parts=self.heir is None))
 
     def look(self) -> bool:
         """Notice what has changed, and say whether anything has.
@@ -183,28 +213,41 @@ class File:
             RewrittenError: it is shorter than what was read of it.
             OSError: it cannot be read.
         """
-        found = os.fstat(self.descriptor)
-        if found.st_size < max(self.position, self.scanned, self.done, len(self.head)):
+        size, modified = self.source.stat()
+        if size < max(self.position, self.scanned, self.done, len(self.head)):
             raise RewrittenError
-        if (found.st_size, found.st_mtime_ns) == (self.size, self.modified):
+        if (size, modified) == (self.size, self.modified):
             return False
-        self.size, self.modified = found.st_size, found.st_mtime_ns
+        self.size, self.modified = size, modified
         self.changed = time.monotonic()
-        self.is_final = False
-        self.check_head()
+        self.check()
         return True
 
-    def check_head(self) -> None:
-        """See that it still begins with what it began with, and remember more of that where there is more.
+    def check(self) -> None:
+        """See that it has what it began with, and what was read last; note more of the beginning if there is more.
 
         Raises:
-            RewrittenError: it begins with something else.
+            RewrittenError: there is something else.
             OSError: it cannot be read.
         """
-        head = os.pread(self.descriptor, HEAD, 0)
+        head = self.source.pread(HEAD, 0)
         if not head.startswith(self.head):
             raise RewrittenError
+        last = self.tail[-LAST:]
+        if last and not self.source.is_compressed and self.source.pread(len(last), self.position - len(last)) != last:
+            raise RewrittenError
         self.head = head
+
+    def advance(self, chunk: bytes, begin: int) -> None:
+        """Remember the bytes before the position.
+
+        Args:
+            chunk: bytes that were read, those up to the position among them.
+            begin: where they begin, in bytes.
+        """
+        read = self.position - begin
+        before = self.tail[max(0, len(self.tail) + read - TAIL) :] if read < TAIL else b""
+        self.tail = before + chunk[max(0, read - TAIL) : read]
 
     def entry(self, previous: str | None) -> Entry:
         """Give what the registry keeps.
@@ -212,40 +255,115 @@ class File:
         Args:
             previous: id of the file that its first lines may continue.
         """
+        if self._digest[0] is not self.tail:
+            self._digest = self.tail, _digest(self.tail)
+        is_open = self.source.is_open or self.source.is_compressed
         return Entry(
             id=self.id,
-            device=self.key[0],
-            inode=self.key[1],
-            generation=self.generation,
+            device=(self.key if is_open else NOWHERE)[0],
+            inode=(self.key if is_open else NOWHERE)[1],
+            generation=self.source.generation,
             path=self.path,
             format=self.format,
             offset=self.acknowledged,
             done=self.done,
             head=len(self.head),
-            digest=hashlib.sha256(self.head).hexdigest(),
+            digest=_digest(self.head),
             previous=previous,
+            read=self.furthest,
+            ends=self._digest[1] if self.position == self.furthest else self.once_read[1],
+            cuts=self.cuts,
+            place=self.place,
         )
 
     def claim(self, entry: Entry) -> bool:
-        """Take over what the registry kept, if that was this file, and say whether it was."""
-        head = os.pread(self.descriptor, entry.head, 0)
+        """Take over what the registry kept, if that was this file, and say whether it was.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        head = self.source.pread(entry.head, 0)
         if (
-            (entry.key, entry.generation) != (self.key, self.generation)
-            or os.fstat(self.descriptor).st_size < max(entry.offset, entry.done)
-            or hashlib.sha256(head).hexdigest() != entry.digest
+            (entry.key, entry.generation) != (self.key, self.source.generation)
+            or (self.source.stat()[0] < max(entry.offset, entry.done) and not self.source.is_compressed)
+            or _digest(head) != entry.digest
         ):
             return False
+        self._take_over(entry, head)
+        return True
+
+    def claim_copy(self, entry: Entry) -> bool:
+        """Take over what the registry kept of another file, if this is a copy of it, and say whether it is.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        head = self.source.pread(entry.head, 0)
+        if _digest(head) != entry.digest or (entry.read and not self.ends_with(entry.read, entry.ends)):
+            return False
+        self._take_over(entry, head)
+        return True
+
+    def _take_over(self, entry: Entry, head: bytes) -> None:
         self.id, self.path, self.format, self.head = entry.id, entry.path, entry.format, head
-        self.position = self.scanned = self.acknowledged = entry.offset
-        self.done = entry.done
+        self.begin(entry.offset, entry.done)
+        self.once_read = entry.read, entry.ends
+        self.cuts = self.saved_cuts = entry.cuts
         self.previous_id = entry.previous
         self.is_registered = True
-        return True
+
+    def begin(self, offset: int, done: int) -> None:
+        """Go on at an offset.
+
+        Args:
+            offset: from where it is read, in bytes.
+            done: up to where its lines were shipped, in bytes.
+
+        Raises:
+            OSError: what is before cannot be read.
+        """
+        self.position = self.scanned = self.acknowledged = offset
+        self.done = done
+        if not self.source.is_whole(offset):
+            self.tail = self.source.pread(min(TAIL, offset), max(0, offset - TAIL))
+
+    def compare(self, other: "File") -> int:
+        """Tell how many of the bytes that were read another file has too; 0 if it is no copy of this one.
+
+        Raises:
+            OSError: the other one cannot be read.
+        """
+        head = other.source.pread(len(self.head), 0)
+        if not head or not self.head.startswith(head):
+            return 0
+        if other.path == self.place + GZIP and other.source.is_whole(self.furthest):
+            return self.furthest
+        if self.position < self.furthest:
+            return self.furthest if other.ends_with(*self.once_read) else 0
+        begin = self.position - len(self.tail)
+        found = other.source.pread(len(self.tail), begin)
+        return begin + len(found) if found and self.tail.startswith(found) else 0
+
+    def ends_with(self, read: int, digest: str) -> bool:
+        """Whether the last bytes before an offset have a digest.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        size = min(TAIL, read)
+        tail = self.source.pread(size, read - size)
+        return bool(read) and len(tail) == size and _digest(tail) == digest
+
+    def move(self, other: "File") -> None:
+        """Go on in a copy, which has all that was read."""
+        self.source.close()
+        self.source, self.place, self.modified = other.source, other.path, -1
+        self.changed = time.monotonic()
 
     def again(self) -> "File":
         """Give the same file as a new one: what was read of it is no longer there."""
-        new = File(os.dup(self.descriptor), self.path, self.format)
-        new.is_away, new.is_gone = self.is_away, self.is_gone
+        new = File(self.source.again(), self.path, self.format)
+        new.place, new.is_away, new.is_gone = self.place, self.is_away, self.is_gone
         return new
 
     def describe(self) -> dict[str, Any]:
@@ -258,9 +376,5 @@ def text_of(path: str | Path) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
-def _generation(descriptor: int) -> int | None:
-    number = bytearray(8)
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(descriptor, _GET_GENERATION, number)
-        return int.from_bytes(number[:4], sys.byteorder)
-    return None
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

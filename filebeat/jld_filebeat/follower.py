@@ -9,21 +9,26 @@ import os
 import resource
 import stat
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .batch import Batch
 from .errors import RewrittenError
-from .file import Entry, File, Key, text_of
+from .file import Cut, Entry, File, text_of
 from .inputs import Format, Input, base, find
+from .known import Known
 from .lines import Reader
 from .log import Complaints
+from .lost import Lost
+from .relation import inherit, predecessors, relate
+from .source import Key, Source
+from .turns import Turns
 
 QUIET_SECONDS = 5
 """How long a rotated or removed file must not have changed before its unfinished last line is shipped as it is."""
 
 GONE_SECONDS = 60
-"""How long a removed file must not have changed before it is let go: its writer may still have it open."""
+"""How long a removed file must not have changed before it is let go, as its writer may still have it open; and how long
+a copy of what is no longer there is looked out for."""
 
 TURN_SECONDS = 0.1
 """How long one search for events may take; connection, health and signals wait meanwhile."""
@@ -44,6 +49,7 @@ class Follower:
         wake: called when there is something to read.
         register: called when a new file waits for its id to be on disk.
         count_bytes: called with the number of bytes that were read.
+        drop: called with the number of bytes that were there, and cut off before they were read.
     """
 
     def __init__(  # noqa: PLR0913 # what it needs from its surroundings
@@ -55,45 +61,45 @@ class Follower:
         wake: Callable[[], None],
         register: Callable[[], None],
         count_bytes: Callable[[int], None],
+        drop: Callable[[int], None],
     ) -> None:
         self._inputs = inputs
         self._reader = reader
         self._wake = wake
         self._register = register
         self._count_bytes = count_bytes
+        self._drop_bytes = drop
         self._files: dict[Key, File] = {}
         self._places: dict[str, File] = {}
         """Open files by where they are now."""
-        self._ready: dict[File, None] = {}
-        """Files to be read, in this order."""
-        self._unclaimed = {entry.key: (entry, time.monotonic()) for entry in entries}
-        """Entries whose files were not found yet, and since when."""
+        self._turns = Turns()
+        self._known = Known(entries)
+        self._lost = Lost(self._give_up)
         self._last = Batch()
         """What was read last."""
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE
+        self._room = self._most
+        """How many more files may be opened in this scan."""
         self._complaints = Complaints(_log)
 
     @property
-    def count(self) -> int:
-        """How many files are open."""
-        return len(self._files)
-
-    @property
-    def lag(self) -> int:
-        """Bytes of open files that are not acknowledged, as of the last look at each."""
-        return sum(max(0, file.size - file.acknowledged) for file in self._files.values())
+    def files(self) -> list[File]:
+        """The files that are followed."""
+        return list(self._files.values())
 
     def scan(self) -> set[str]:
         """Look for new files and at those that are open, and give the folders where hints would come from."""
         files, folders, unseen = find(self._inputs)
         for folder, error in unseen.items():
             self._complain(folder or "/", error)
+        self._room = self._most - sum(file.source.is_open for file in self._files.values())
         hidden = [f"{folder}/" for folder in unseen]
         places: dict[str, File] = {}
         found: set[File] = set()
+        strangers: dict[Key, File] = {}
         for path, form in files.items():
             try:
-                file = self._at(path, form)
+                file = self._at(path, form, strangers)
             except OSError as error:
                 self._complain(path, error)
                 if not isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -105,14 +111,13 @@ class Follower:
         if hidden:
             self._keep(tuple(hidden), places, found)
         self._places = places
-        self._relate([file for file in found if file.size < 0 and file.format != "plain"])
-        for path, file in places.items():
-            self._place(file, is_away=path != file.path, is_gone=False)
+        self._place_all(found)
+        new = [file for file in found if file.size < 0]
+        new += [stranger for stranger in strangers.values() if self._meet(stranger) is stranger]
+        relate([file for file in new if file.format != "plain"], self._files.values())
         for file in list(self._files.values()):
-            if file not in found:
-                self._place(file, is_away=True, is_gone=True)
             self._look(file)
-        self._let_go()
+        self._let_go(strangers)
         return folders
 
     def hint(self, path: str, *, is_change: bool, is_folder: bool) -> bool:
@@ -137,52 +142,49 @@ class Follower:
         batch, begun = Batch(), time.monotonic()
         if self._last.is_acknowledged:
             self._last = Batch()  # nor are its events kept in memory
-        while self._ready and not batch.is_full and time.monotonic() - begun < TURN_SECONDS:
-            file = next(iter(self._ready))
-            del self._ready[file]
-            if not (file.is_registered and self._inherit(file)):
+        while self._turns and not batch.is_full and time.monotonic() - begun < TURN_SECONDS:
+            file = self._turns.pop()
+            if not (file.is_saved and file.source.is_open and inherit(file, self._look) and self._turns.begin(file)):
                 continue  # what it waits for puts it back
             if self._read(file, batch):
-                self._ready[file] = None
-            elif file.heir:
-                self._ready[file.heir] = None
+                self._turns.add(file)
+                continue
+            self._turns.end(file)
+            if file.heir:
+                self._turns.add(file.heir)
         if not batch.events:
             self._last.follow(batch)
-            if self._ready:
+            if self._turns:
                 self._wake()
             return None
         self._last = batch
         return batch
 
-    def entries(self) -> tuple[list[Entry], list[File]]:
-        """Give what the registry has to keep, and the files whose ids are then on disk."""
+    def entries(self) -> tuple[list[Entry], list[tuple[File, tuple[Cut, ...]]]]:
+        """Give what the registry has to keep, and of which files ids and cuts are then on disk."""
         files = [file for file in self._files.values() if file.head]
-        waiting = [entry for entry, _ in self._unclaimed.values()]
-        known = {file.id for file in files} | {entry.id for entry in waiting}
-        empty = {file.id: file.previous_id for file in self._files.values() if not file.head}
+        kept = [*files, *(file for file in self._lost if file.is_registered)]
+        waiting = list(self._known)
+        before = predecessors([*self._files.values(), *self._lost], {entry.id for entry in waiting})
+        saved = [(file, file.cuts) for file in files]
+        return [file.entry(before[file]) for file in kept] + waiting, saved
 
-        def before(file: File) -> str | None:
-            previous = file.previous_id
-            while previous and previous not in known:
-                previous = empty.get(previous)
-            return previous
-
-        return [file.entry(before(file)) for file in files] + waiting, files
-
-    def registered(self, files: Iterable[File]) -> None:
-        """Take note that the ids of these files are on disk, so that they may be read."""
-        for file in files:
-            if not file.is_registered and self._files.get(file.key) is file:
-                file.is_registered = True
-                self._enqueue(file)
+    def registered(self, saved: Iterable[tuple[File, tuple[Cut, ...]]]) -> None:
+        """Take note that the ids of these files are on disk, and where lines are cut, so that they may be read."""
+        for file, cuts in saved:
+            if self._files.get(file.key) is file:
+                is_news = not file.is_registered or file.saved_cuts != cuts
+                file.is_registered, file.saved_cuts = True, cuts
+                if is_news:
+                    self._enqueue(file)
 
     def close(self) -> None:
         """Close all files."""
         for file in self._files.values():
-            file.close()
+            file.source.close()
 
     def _enqueue(self, file: File) -> None:
-        self._ready[file] = None
+        self._turns.add(file)
         self._wake()
 
     def _complain(self, path: str, error: OSError) -> None:
@@ -190,8 +192,10 @@ class Follower:
         key = str(error.errno) if error.errno in (errno.EMFILE, errno.ENFILE) else path
         self._complaints.tell(key, f"cannot read {text_of(path)!r}: {error.strerror}")
 
-    def _at(self, path: str, form: Format) -> File | None:
+    def _at(self, path: str, form: Format, strangers: dict[Key, File]) -> File | None:
         """Give the file that is at a path now, open; None where there is no regular file, or none that can be opened.
+
+        A file that is not known by its inode is put with the strangers, which are looked at when all others are known.
 
         Raises:
             OSError: it cannot be told what is there.
@@ -200,44 +204,78 @@ class Follower:
         if not stat.S_ISREG(found.st_mode):
             return None
         key: Key = (found.st_dev, found.st_ino)
-        if key not in self._files:
-            try:
-                file = self._open(path, form)
-            except OSError as error:
-                self._complain(path, error)
-                self._wait_for(key)
-                return None
-            key = file.key
-            if key in self._files:  # another one took its place since
-                file.close()
-            elif not self._claim(file):
-                return None
-        return self._files[key]
+        if known := self._files.get(key):
+            if known.source.is_at(found):
+                return known
+            self._remove(known)
+        try:
+            file = self._open(path, form)
+        except OSError as error:
+            self._complain(path, error)
+            self._known.keep(key)
+            return None
+        try:
+            if file.key in self._files:  # another one took its place since
+                file.source.close()
+            elif self._known.claim(file):
+                file.source.rest()
+                self._files[file.key] = file
+            elif file.key in strangers:
+                file.source.close()
+            else:
+                strangers[file.key] = file
+        except OSError as error:
+            file.source.close()
+            self._complain(path, error)
+            self._known.keep(key)
+        return self._files.get(file.key)
 
     def _open(self, path: str, form: Format) -> File:
-        if len(self._files) >= self._most:
+        if self._room <= 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return File.open(path, form)
-
-    def _claim(self, file: File) -> bool:
-        """Follow a new file, as the one that the registry knows if it is that; say whether that could be told."""
-        entry, _ = self._unclaimed.get(file.key, (None, 0))
+        source = Source.open(path)
+        self._room -= 1
         try:
-            if entry:
-                file.claim(entry)
-        except OSError as error:
-            file.close()
-            self._complain(file.path, error)
-            self._wait_for(file.key)
-            return False
-        self._unclaimed.pop(file.key, None)
-        self._files[file.key] = file
-        return True
+            return File(source, path, form)
+        except OSError:
+            source.close()
+            raise
 
-    def _wait_for(self, key: Key) -> None:
-        """Keep what the registry knows of a file that is there."""
-        if key in self._unclaimed:
-            self._unclaimed[key] = (self._unclaimed[key][0], time.monotonic())
+    def _meet(self, new: File) -> File | None:
+        """Follow what a file is that is at an inode where none is known, and give that; None while it is not clear.
+
+        A copy, made before its original was truncated or by compressing it, goes on where the original was.
+        """
+        try:
+            file, is_clear = self._recognise(new)
+        except OSError as error:
+            self._complain(new.path, error)
+            file, is_clear = new, False
+        if not is_clear:
+            new.source.close()
+            return None
+        file.source.rest()
+        self._files[file.key] = self._places[new.place] = file
+        self._place(file, new.place, is_gone=False)
+        return file
+
+    def _recognise(self, new: File) -> tuple[File, bool]:
+        """Tell what to follow for a new file, and whether that can be told."""
+        log = base(new.path)
+        if log == new.path:
+            return new, True
+        gone = [
+            file
+            for file in self._files.values()
+            if file.is_gone and base(file.path) == log and not file.source.is_compressed
+        ]
+        # So that no truncation escapes, nor what was written to a file before it was compressed.
+        for file in [*gone, *filter(None, [self._places.get(log)])]:
+            self._look(file)
+        original = self._places.get(log)
+        if self._lost.is_held(new, original, gone, GONE_SECONDS):
+            return new, False
+        return self._lost.find(new) or (new, self._known.claim_copy(new) or True)
 
     def _keep(self, hidden: tuple[str, ...], places: dict[str, File], found: set[File]) -> None:
         """Take what cannot be looked at now, by the beginnings of its paths, to be where it was."""
@@ -245,40 +283,28 @@ class Follower:
             if path.startswith(hidden) and file not in found:
                 found.add(file)
                 places.setdefault(path, file)
-        for key, (entry, _) in self._unclaimed.items():
-            if entry.path.startswith(hidden):
-                self._wait_for(key)
+        self._known.keep_below(hidden)
 
-    def _relate(self, new: Iterable[File]) -> None:
-        """Find out for new files which one each continues: parts of a line can be in both."""
-        groups: dict[str, list[File]] = defaultdict(list)
+    def _place_all(self, found: set[File]) -> None:
+        for path, file in self._places.items():
+            self._place(file, path, is_gone=False)
         for file in self._files.values():
-            if file.format != "plain":
-                groups[base(file.path)].append(file)
-        paths = {file: path for path, file in self._places.items()}
+            if file not in found:
+                self._place(file, file.place, is_gone=True)
 
-        def age(file: File) -> tuple[bool, int, str]:
-            # Total, so that no two files can continue each other: rotated files may have been changed at the same time.
-            path = paths.get(file, file.path)
-            return file in paths and path == base(path), file.modified, path
-
-        # What the registry tells comes first: a file between the two that it never held takes the place of neither.
-        for file in sorted(new, key=lambda file: (not file.is_registered, age(file))):
-            group = groups[base(file.path)]
-            if file.is_registered:
-                previous = next((other for other in group if other.id == file.previous_id), None)
-            else:
-                previous = max((other for other in group if age(other) < age(file)), key=age, default=None)
-            if previous and previous.heir is None and file.previous is None:
-                file.previous, file.previous_id, previous.heir = previous, previous.id, file
-
-    def _place(self, file: File, *, is_away: bool, is_gone: bool) -> None:
+    def _place(self, file: File, path: str, *, is_gone: bool) -> None:
+        # It may have been rotated before it was seen at all.
+        is_rotated = file.source.is_compressed or (base(path) != path and base(path) in self._places)
+        is_away = is_gone or is_rotated or path != file.path
+        file.place = path
         if (is_away, is_gone) != (file.is_away, file.is_gone):
             file.is_away, file.is_gone = is_away, is_gone
             file.changed = time.monotonic()
 
     def _look(self, file: File) -> None:
         """See whether there is something to read, or to finish."""
+        if not file.source.is_open:
+            return
         try:
             file.look()
         except RewrittenError:
@@ -288,11 +314,12 @@ class Follower:
             self._complain(file.path, error)
             return
         quiet = time.monotonic() - file.changed
-        if file.is_away and quiet >= QUIET_SECONDS and file.is_read and file.has_rest and not file.is_final:
-            file.is_final = True
-        elif file.is_read and not file.is_failed:
+        if file.is_away and quiet >= QUIET_SECONDS and file.is_read and file.has_rest:
+            # What is left goes as it is, once the registry knows that it does.
+            file.cut()
+        if file.is_read and not file.is_failed and file.cuts == file.saved_cuts:
             return
-        if file.is_registered:
+        if file.is_saved:
             self._enqueue(file)
         elif file.head:
             self._register()
@@ -303,7 +330,8 @@ class Follower:
         self._complaints.tell(
             f"anew {file.path}", f"{text_of(file.path)!r} was truncated or written anew: read from its beginning"
         )
-        self._drop(file)
+        self._remove(file)
+        self._lost.add(file)
         self._files[new.key] = new
         self._places = {path: new if at is file else at for path, at in self._places.items()}
         try:
@@ -314,22 +342,11 @@ class Follower:
             self._register()
         return new
 
-    def _inherit(self, file: File) -> bool:
-        """Take over the unfinished lines of the file that this one continues, and say whether that is done."""
-        previous = file.previous
-        if previous and not previous.is_failed:
-            self._look(previous)
-            if previous is file.previous and not (previous.is_read and self._inherit(previous)):
-                return False
-        if previous is None or previous is not file.previous:  # it was truncated: nothing is left of its parts
-            return True
-        file.previous = previous.heir = None
-        if file.position == 0:  # else they were written late, and what they might continue in is shipped
-            for join in previous.joins.values():
-                join.hold(file, 0)
-            file.joins.update(previous.joins)
-            previous.joins.clear()
-        return True
+    def _give_up(self, file: File) -> None:
+        """Take note that what was cut off, or let go, is not to be found."""
+        self._reader.forget(file)
+        if not file.is_gone:
+            self._drop_bytes(max(0, file.size - file.position))
 
     def _read(self, file: File, batch: Batch) -> bool:
         before = file.position
@@ -346,29 +363,36 @@ class Follower:
         self._count_bytes(file.position - before)
         return more
 
-    def _let_go(self) -> None:
+    def _let_go(self, strangers: Mapping[Key, File]) -> None:
         """Close removed files that are shipped whole, and forget entries whose files do not come."""
-        now = time.monotonic()
+        waiting = [stranger for key, stranger in strangers.items() if key not in self._files]
         for file in list(self._files.values()):
-            if file.is_gone and file.is_done and not file.joins and now - file.changed >= GONE_SECONDS:
-                self._drop(file)
-                self._register()
-        for key, (_, since) in list(self._unclaimed.items()):
-            if now - since >= GONE_SECONDS:
-                del self._unclaimed[key]
+            if file.is_done and not file.joins:
+                if file.source.is_compressed:
+                    file.source.close()  # it is only remembered
+                if file.is_gone and time.monotonic() - file.changed >= GONE_SECONDS:
+                    self._remove(file)
+                    if any(base(file.path) == base(other.path) for other in waiting if other.source.is_compressed):
+                        self._lost.add(file)
+                    else:
+                        self._give_up(file)
+                    self._register()
+        self._known.forget(GONE_SECONDS)
+        self._lost.forget(GONE_SECONDS, strangers)
 
-    def _drop(self, file: File) -> None:
-        file.close()
-        self._reader.forget(file)
-        self._ready.pop(file, None)
+    def _remove(self, file: File) -> None:
+        """Follow a file no more."""
+        file.source.close()
+        self._turns.discard(file)
         if self._files.get(file.key) is file:
             del self._files[file.key]
         if not file.head:  # what it is between comes together
             for other in self._files.values():
                 if other.previous_id == file.id:
                     other.previous_id = file.previous_id
+        between = (None, None) if file.head else (file.previous, file.heir)
         if file.previous:
-            file.previous.heir = None
+            file.previous.heir = between[1]
         if file.heir:
-            file.heir.previous = None
+            file.heir.previous = between[0]
             self._enqueue(file.heir)

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from .source import GZIP
+
 Format = Literal["plain", "cri", "docker"]
 
-_LEFT_OUT = (".gz", ".tmp")
-"""What the kubelet makes of rotated files: compressed ones, and those being compressed."""
+_LEFT_OUT = ".tmp"
+"""What the kubelet writes while it compresses a rotated file."""
 
 _KUBERNETES = re.compile(r"/([^/_]+)_([^/_]+)_[^/_]+/([^/]+)/\d+\.log[^/]*$")
 _DOCKER = re.compile(r"/([0-9a-f]{12,64})/[^/]*\.log[^/]*$")
@@ -66,6 +68,8 @@ def find(inputs: Iterable[Input]) -> Found:
             for path in _list(parent, last, found, literal=False):
                 if not path.endswith(_LEFT_OUT):
                     found.files.setdefault(path, wanted.format)
+    for path in [path for path in found.files if path.endswith(GZIP) and path.removesuffix(GZIP) in found.files]:
+        del found.files[path]  # it is being made
     return found
 
 

@@ -1,19 +1,14 @@
-"""From bytes of a file to events: the hot path, without a task or a system call for a line.
-
-Formats: plain lines; the CRI's `time stream tags message` (kubelet CRI logging design); Docker's json-file driver.
-"""
+"""From bytes of a file to events: the hot path, without a task or a system call for a line."""
 
 import datetime as dt
-import importlib.metadata
-import os
-import re
-from typing import Any, NamedTuple
+import sys
 
-import orjson
+from orjson import dumps
 
-from .batch import Batch
-from .file import File, Join, text_of
-from .inputs import describe
+from .batch import BYTES, EVENTS, Batch
+from .file import TAIL, File, Join
+from .form import Form
+from .parse import PARSERS, usual_cri
 
 CHUNK = 128 * 2**10
 """Bytes that are read of a file at a time, before it is another one's turn."""
@@ -21,86 +16,8 @@ CHUNK = 128 * 2**10
 LINE = 10 * 2**20
 """Bytes after which a message is cut."""
 
-JSON = 12 * 2**20
-"""Bytes after which a message is cut as JSON, where escapes can make it six times as long: RabbitMQ takes messages of
-16 MiB, and an event that nobody takes would be sent for ever."""
-
-PIECE = 2**16
-"""Characters of a long message that are made JSON at a time."""
-
 SCAN = 16 * 2**20
 """Bytes of a long line that are searched for its end at a time."""
-
-_BEAT = {"beat": "filebeat", "version": importlib.metadata.version("jld-filebeat"), "type": "_doc"}
-"""What Elastic's Logstash keys on."""
-
-_STREAMS = {b"stdout": b',"stream":"stdout"', b"stderr": b',"stream":"stderr"'}
-_CRI = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::\S*)?(?: (.*))?",
-    re.DOTALL,
-)
-_TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
-
-
-class Line(NamedTuple):
-    """A line of a container's log.
-
-    Attributes:
-        time: when it was written, ISO 8601 in UTC.
-        stream: stdout or stderr.
-        is_partial: whether the message goes on in the stream's next line.
-        text: the message.
-    """
-
-    time: bytes
-    stream: bytes
-    is_partial: bool
-    text: bytes
-
-
-class Form:
-    """What is alike in all events of a file, as JSON.
-
-    Args:
-        file: the file.
-        shipper: name of this log.
-        node: name of the node.
-    """
-
-    def __init__(self, file: File, shipper: str, node: str) -> None:
-        constant = {
-            "shipper": shipper,
-            **describe(text_of(file.path), file.format, node),
-            "@metadata": _BEAT,
-        }
-        self._id = file.id.encode()
-        self._file = orjson.dumps(file.describe())
-        self._constant = orjson.dumps(constant)[1:]
-
-    def event(self, offset: int, time: bytes, text: bytes, stream: bytes = b"", flags: tuple[str, ...] = ()) -> bytes:
-        """Give an event as JSON.
-
-        Args:
-            offset: of the line's first byte in the file.
-            time: of the line, ISO 8601 in UTC.
-            text: the message; what is not UTF-8 in it is replaced.
-            stream: stdout, stderr or nothing.
-            flags: what is out of the ordinary about it.
-        """
-        message, is_cut = _to_json(text.decode(errors="replace"))
-        if is_cut and "truncated" not in flags:
-            flags = ("truncated", *flags)
-        return b'{"@timestamp":"%b","message":%b%b,"log":{"file":%b,"offset":%d%b},"event":{"id":"%b-%d"},%b' % (
-            time,
-            message,
-            _STREAMS.get(stream, b""),
-            self._file,
-            offset,
-            b',"flags":' + orjson.dumps(flags) if flags else b"",
-            self._id,
-            offset,
-            self._constant,
-        )
 
 
 class Reader:
@@ -128,55 +45,78 @@ class Reader:
             OSError: it cannot be read.
         """
         begin = file.position
-        chunk = os.pread(file.descriptor, CHUNK, begin)
+        cut = _next_cut(file)
+        chunk = file.source.pread(min(CHUNK, cut - begin), begin)
         # Behind the read: what is seen whole now was whole when it was read.
-        file.check_head()
-        end = chunk.rfind(b"\n")
+        file.check()
+        file.size = max(file.size, begin + len(chunk))
         now = _now()
-        if end >= 0:
-            for line in chunk[:end].split(b"\n"):
-                if batch.is_full:
-                    break
-                start = file.position
-                file.position += len(line) + 1
-                self._take(file, batch, line, start, now)
+        self._end_parts(file, batch)
+        if chunk.startswith(b"\n") and file.tail[-1:] not in b"\n" and any(end.offset == begin for end in file.cuts):
+            # The end that the line before the cut had not had: no line of its own.
+            file.position += 1
+            file.advance(chunk, begin)
             batch.mark(file)
-            file.scanned = begin + len(chunk) if file.position == begin + end + 1 else file.position
             return not file.is_read
-        file.scanned = max(file.scanned, file.position + len(chunk))
-        if len(chunk) == CHUNK:
-            return self._read_long(file, batch, now)
-        if file.is_final:
-            self._finish(file, batch, chunk, now)
-        return False
+        is_cut = begin + len(chunk) == cut
+        end = len(chunk) if is_cut else chunk.rfind(b"\n") + 1
+        if not end:
+            file.scanned = max(file.scanned, begin + len(chunk))
+            return len(chunk) == CHUNK and self._read_long(file, batch, now)
+        if not is_cut and self._is_usual(file) and (rows := usual_cri(chunk, end)):
+            self._take_usual(file, batch, rows)
+        else:
+            self._take_all(file, batch, chunk[:end], now)
+        self._end_parts(file, batch)
+        file.advance(chunk, begin)
+        batch.mark(file)
+        file.scanned = begin + len(chunk) if file.position == begin + end else file.position
+        return not file.is_read
+
+    def _is_usual(self, file: File) -> bool:
+        return file.format == "cri" and not file.joins and file.position >= file.done
+
+    def _take_usual(self, file: File, batch: Batch, rows: list[tuple[bytes, bytes, bytes]]) -> None:
+        """Make events of whole lines that nothing is out of the ordinary about: nearly all that a runtime writes."""
+        usual = self._form(file).usual
+        offset, room, size, events = file.position, BYTES - batch.size, 0, []
+        for time, stream, text in rows[: EVENTS - len(batch.events)]:
+            event = usual[stream] % (time, dumps(text.decode("utf-8", "replace")), offset, offset)
+            events.append(event)
+            offset += len(time) + len(stream) + len(text) + 5  # blanks, tag and line feed
+            size += len(event)
+            if size >= room:
+                break
+        batch.extend(events, size)
+        file.position = offset
+
+    def _take_all(self, file: File, batch: Batch, content: bytes, now: bytes) -> None:
+        """Make events of lines, the last of which need not be ended."""
+        until = file.position + len(content)
+        lines = content.split(b"\n")
+        if not lines[-1]:
+            del lines[-1]
+        for line in lines:
+            if batch.is_full:
+                break
+            start = file.position
+            file.position = min(start + len(line) + 1, until)
+            self._take(file, batch, line, start, now)
 
     def _read_long(self, file: File, batch: Batch, now: bytes) -> bool:
         """Search the end of a long line, and read it when it is there: the memory holds one such line at a time."""
         end, more = _line_end(file)
-        if end is None and (more or not file.is_final):
-            return more
-        length = (file.scanned if end is None else end) - file.position
-        line = os.pread(file.descriptor, min(length, LINE), file.position)
         if end is None:
-            self._finish(file, batch, line, now, length)
-            return False
-        start, file.position = file.position, end + 1
+            return more
+        start = file.position
+        line = file.source.pread(min(end - start, LINE), start)
+        file.position = end if end == _next_cut(file) else end + 1
         file.scanned = file.position
-        self._take(file, batch, line, start, now, is_cut=length > LINE)
+        self._take(file, batch, line, start, now, is_cut=end - start > LINE)
+        self._end_parts(file, batch)
+        file.tail = file.source.pread(min(TAIL, file.position), max(0, file.position - TAIL))
         batch.mark(file)
         return not file.is_read
-
-    def _finish(self, file: File, batch: Batch, rest: bytes, now: bytes, length: int | None = None) -> None:
-        """Ship a last line that nobody will end, and parts that nobody will continue."""
-        start = file.position
-        file.position += len(rest) if length is None else length
-        file.scanned = file.position
-        if rest:
-            self._take(file, batch, rest, start, now, is_cut=bool(length and length > LINE))
-        if file.heir is None:
-            for stream, join in list(file.joins.items()):
-                self._end_join(file, batch, stream, join, b"")
-        batch.mark(file)
 
     def _take(self, file: File, batch: Batch, line: bytes, start: int, now: bytes, *, is_cut: bool = False) -> None:  # noqa: PLR0913 # the hot path: no object for a line
         """Make an event of a line, or a part of one."""
@@ -185,7 +125,7 @@ class Reader:
             batch.add(self._form(file).event(start, now, line.removesuffix(b"\r"), flags=flags))
             return
         is_new = file.position > file.done
-        parsed = _PARSERS[file.format](line)
+        parsed = PARSERS[file.format](line)
         if parsed is None:
             if is_new:
                 batch.add(self._form(file).event(start, now, line, flags=(*flags, "malformed")))
@@ -216,25 +156,17 @@ class Reader:
         for holder in {file: 0, **join.holds}:
             batch.mark(holder)
 
+    def _end_parts(self, file: File, batch: Batch) -> None:
+        """Ship parts that nobody will continue."""
+        if file.ends_parts:
+            for stream, join in list(file.joins.items()):
+                self._end_join(file, batch, stream, join, b"")
+
     def _form(self, file: File) -> Form:
         form = self._forms.get(file)
         if form is None:
             form = self._forms[file] = Form(file, self._shipper, self._node)
         return form
-
-
-def _to_json(text: str) -> tuple[bytes, bool]:
-    """Give a message as JSON, and whether it had to be cut."""
-    if len(text) <= JSON // 6:
-        return orjson.dumps(text), False
-    pieces, size = [], 0
-    for begin in range(0, len(text), PIECE):
-        piece = orjson.dumps(text[begin : begin + PIECE])[1:-1]
-        size += len(piece)
-        if size > JSON:
-            break
-        pieces.append(piece)
-    return b'"%b"' % b"".join(pieces), size > JSON
 
 
 def _release(join: Join, file: File, stream: bytes) -> None:
@@ -247,58 +179,31 @@ def _line_end(file: File) -> tuple[int | None, bool]:
     """Search on for the end of a line, and tell it, or whether there is more to search."""
     until = file.scanned + SCAN
     while file.scanned < until:
-        chunk = os.pread(file.descriptor, CHUNK, file.scanned)
+        chunk = file.source.pread(CHUNK, file.scanned)
         found = chunk.find(b"\n")
+        end = file.scanned + (found if found >= 0 else len(chunk))
+        if (cut := _next_cut(file)) <= end:
+            return cut, True
         if found >= 0:
-            return file.scanned + found, True
-        file.scanned += len(chunk)
+            return end, True
+        file.scanned = end
         if len(chunk) < CHUNK:
             return None, False
     return None, True
 
 
+def _next_cut(file: File) -> int:
+    """Give the first offset behind the position at which the file was cut, or one that none has."""
+    return next((cut.offset for cut in file.cuts if cut.offset > file.position), sys.maxsize)
+
+
 def _text_of_part(part: tuple[File, int, int]) -> bytes:
     file, start, end = part
     try:
-        parsed = _PARSERS[file.format](os.pread(file.descriptor, end - start, start))
+        parsed = PARSERS[file.format](file.source.pread(end - start, start))
     except OSError:
         parsed = None  # truncated meanwhile, or the disk is broken: the rest is still worth having
     return parsed.text if parsed else b""
-
-
-def _parse_cri(line: bytes) -> Line | None:
-    match = _CRI.fullmatch(line)
-    if match is None:
-        return None
-    day, fraction, zone, stream, tag, text = match.groups()
-    time = _utc(day, fraction, zone)
-    return Line(time, stream, tag == b"P", text or b"") if time else None
-
-
-def _parse_docker(line: bytes) -> Line | None:
-    try:
-        fields: Any = orjson.loads(line)
-        text, stream = fields["log"].encode(), fields["stream"].encode()
-        match = _TIME.fullmatch(fields["time"].encode())
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        return None
-    if stream not in _STREAMS or match is None or not (time := _utc(*match.groups())):
-        return None
-    return Line(time, stream, not text.endswith(b"\n"), text.removesuffix(b"\n"))
-
-
-_PARSERS = {"cri": _parse_cri, "docker": _parse_docker}
-
-
-def _utc(moment: bytes, fraction: bytes | None, zone: bytes) -> bytes | None:
-    """Give a time in UTC with at least milliseconds, as exactly as it was."""
-    if zone != b"Z":
-        try:
-            local = dt.datetime.fromisoformat((moment + zone).decode())
-            moment = local.astimezone(dt.UTC).replace(tzinfo=None).isoformat().encode()
-        except (ValueError, OverflowError):
-            return None
-    return b"%b.%bZ" % (moment, (fraction or b"").ljust(3, b"0"))
 
 
 def _now() -> bytes:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
@@ -88,7 +87,7 @@ class Registry:
         Raises:
             OSError: it cannot be written.
         """
-        content = json.dumps({"files": [asdict(entry) for entry in entries]})
+        content = json.dumps({"files": [vars(entry) for entry in entries]})
         aside = self.path.with_name("registry.json.new")
         with aside.open("w", encoding="ascii") as file:
             file.write(content)

@@ -10,6 +10,7 @@ from . import service, tls
 from .batch import Batch
 from .client import Client
 from .follower import Follower
+from .lag import Lags
 from .lines import Reader
 from .log import Complaints
 from .metrics import Metrics
@@ -51,6 +52,7 @@ async def run() -> None:
         shipper = Shipper(settings, registry)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, shipper.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shipper.renew)
         app = service.application(shipper.metrics, shipper.update, shipper.trouble)
         async with service.listening(app, settings.filebeat_host, settings.filebeat_port):
             await shipper.run()
@@ -74,8 +76,11 @@ class Shipper:
             wake=self._wake_reader,
             register=self._wake_keeper,
             count_bytes=self.metrics.read.inc,
+            drop=self.metrics.dropped.inc,
         )
-        self._watch = Watch(self._hint)
+        self._lags = Lags()
+        self._scannable = asyncio.Event()
+        self._watch = Watch(self._hint, self._scannable.set)
         self._client = Client(
             settings.filebeat_collector_host,
             settings.filebeat_collector_port,
@@ -86,7 +91,6 @@ class Shipper:
         )
         self._complaints = Complaints(_log)
         self._readable = asyncio.Event()
-        self._scannable = asyncio.Event()
         self._changed = asyncio.Event()
         """Set when the registry is behind."""
         self._urgent = asyncio.Event()
@@ -105,12 +109,17 @@ class Shipper:
 
     def update(self) -> None:
         """Set the gauges that follow from the files."""
-        self.metrics.files.set(self._follower.count)
-        self.metrics.lag.set(self._follower.lag)
+        files = self._follower.files
+        self.metrics.files.set(len(files))
+        self.metrics.show(self._lags.tell(files))
 
     def stop(self) -> None:
         """Read no more, and have it end."""
         self._stop.set()
+
+    def renew(self) -> None:
+        """Connect to the collector anew, with the certificates that are there now."""
+        self._client.renew()
 
     async def run(self) -> None:
         """Ship until told to stop, then wait a little for acknowledgements and write the registry."""
@@ -152,6 +161,7 @@ class Shipper:
             self._scannable.clear()
             # The watch comes first for what is there, the scan for what came meanwhile.
             self._watch.follow(self._follower.scan())
+            self._lags.note(self._follower.files)
             if not self._is_scanned:
                 # Whether the registry can be written is to be known before somebody asks for readiness.
                 self._is_scanned = await self._save()

@@ -22,6 +22,10 @@ _MASK = (
     | InotifyConstants.IN_ONLYDIR
 )
 
+_MANY = 500
+"""So many hints at once may be all that the kernel's queue could hold: it drops the others, and watchdog its word of
+that (a watch descriptor of -1)."""
+
 _SHORT = {errno.ENOSPC: "watches", errno.EMFILE: "instances", errno.ENFILE: "files"}
 
 _log = logging.getLogger(__name__)
@@ -33,10 +37,12 @@ class Watch:
     Args:
         hint: called with the path that a hint is about, whether its bytes changed (else it came, went or was
             renamed), and whether it is a folder.
+        missed: called when there may have been hints that were lost.
     """
 
-    def __init__(self, hint: Callable[[str, bool, bool], None]) -> None:
+    def __init__(self, hint: Callable[[str, bool, bool], None], missed: Callable[[], None]) -> None:
         self._hint = hint
+        self._missed = missed
         self._inotify: Inotify | None = None
         self._is_short = False
         """Whether the log says that some folders are not watched."""
@@ -82,6 +88,8 @@ class Watch:
             # Its book-keeping does not stand every order of renames and removals; the next rescan begins anew.
             self.close()
             return
+        if len(events) >= _MANY:
+            self._missed()
         for event in events:
             self._hint(os.fsdecode(event.src_path), event.is_modify, event.is_directory)
 

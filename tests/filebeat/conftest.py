@@ -79,14 +79,13 @@ class Connection:
             assert 0 < count <= 2048
             assert self.take(2) == b"2C"
             frames = zlib.decompress(self.take(struct.unpack(">I", self.take(4))[0]))
-            payloads = []
+            payloads, end = [], 0
             for expected in range(1, count + 1):
-                kind, number, length = struct.unpack_from(">2sII", frames)
+                kind, number, length = struct.unpack_from(">2sII", frames, end)
                 assert (kind, number) == (b"2J", expected)
-                payloads.append(frames[10 : 10 + length])
-                assert len(payloads[-1]) == length
-                frames = frames[10 + length :]
-            assert frames == b""
+                payloads.append(frames[end + 10 : end + 10 + length])
+                end += 10 + length
+            assert end == len(frames)
             yield payloads
 
 
@@ -231,29 +230,27 @@ class Table:
     def __init__(self, pattern: str) -> None:
         form, _, glob = pattern.partition(":")
         self._input = Input(form, glob)  # type: ignore[arg-type] # as tests write them
-        self._follower: Follower | None = None
         self.entries: list[Entry] = []
         """What is on disk."""
-        self.restart()
+        self.dropped: list[int] = []
+        """Bytes that were cut off before they were read."""
+        self.follower = self._follow()
 
-    @property
-    def follower(self) -> Follower:
-        """The follower that runs now."""
-        assert self._follower
-        return self._follower
-
-    def restart(self) -> None:
-        """Begin anew with what is on disk, as after kill -9."""
-        if self._follower:
-            self._follower.close()
-        self._follower = Follower(
+    def _follow(self) -> Follower:
+        return Follower(
             [self._input],
             Reader("shipper", "node-1"),
             self.entries,
             wake=lambda: None,
             register=lambda: None,
             count_bytes=lambda _: None,
+            drop=self.dropped.append,
         )
+
+    def restart(self) -> None:
+        """Begin anew with what is on disk, as after kill -9."""
+        self.follower.close()
+        self.follower = self._follow()
 
     def save(self) -> None:
         """Write to disk how far files are."""

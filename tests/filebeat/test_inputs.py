@@ -19,7 +19,7 @@ def test_first_input_wins(logs: Path) -> None:
     [
         ("0.log", True),
         ("0.log.20260102-030405", True),
-        ("0.log.20260102-030405.gz", False),
+        ("0.log.20260102-030405.gz", True),
         ("0.log.20260102-030405.tmp", False),
         (".0.log", False),
         ("0.txt", False),
@@ -27,13 +27,21 @@ def test_first_input_wins(logs: Path) -> None:
     ],
 )
 def test_names(logs: Path, name: str, is_found: bool) -> None:
-    """Rotated files are found, compressed ones and those being compressed are not; a hint agrees with a scan."""
+    """Rotated files are found, compressed ones too, and those being compressed are not; a hint agrees with a scan."""
     pod = logs / "ns_pod_uid" / "notebook"
     (pod / name).parent.mkdir(parents=True)
     (pod / name).touch()
     wanted = Input("cri", f"{logs}/*/*/*.log*")
     assert list(find([wanted]).files) == ([str(pod / name)] if is_found else [])
     assert wanted.matches(str(pod / name)) is is_found
+
+
+def test_file_that_is_being_compressed(logs: Path) -> None:
+    """As long as a rotated file is there, what it is being compressed to is not looked at."""
+    for name in ("0.log", "0.log.1", "0.log.1.gz", "0.log.2.gz"):
+        (logs / name).touch()
+    found = find([Input("plain", f"{logs}/*.log*")])
+    assert list(found.files) == [f"{logs}/{name}" for name in ("0.log", "0.log.1", "0.log.2.gz")]
 
 
 def test_folders(logs: Path) -> None:

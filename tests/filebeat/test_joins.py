@@ -270,3 +270,20 @@ def test_empty_file_between(table: Any, pod: Path) -> None:
     table.restart()
     append(pod, cri("stdout F c"))
     assert table.messages() == ["abc"]
+
+
+def test_empty_file_between_is_let_go(table: Any, pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor when it is removed, and forgotten, before the one in front of it could be shipped."""
+    pod.write_text(cri("stdout P a"))
+    table.follower.scan()
+    pod.rename(pod.with_name("0.log.20260102-030405"))
+    pod.touch()
+    table.follower.scan()
+    empty = pod.rename(pod.with_name("0.log.20260102-040405"))
+    pod.write_text(cri("stdout F b"))
+    table.follower.scan()
+    empty.unlink()
+    monkeypatch.setattr("jld_filebeat.follower.GONE_SECONDS", 0)
+    table.follower.scan()
+    assert len(table.follower.files) == 2
+    assert table.messages() == ["ab"]

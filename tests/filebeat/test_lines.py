@@ -1,13 +1,14 @@
 """From bytes to events: the three formats, what does not fit them, and long lines."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from jld_filebeat import lines
+from jld_filebeat import lines, parse
 
 Follow = Callable[[str], Any]
 
@@ -136,6 +137,37 @@ def test_docker_without_a_name(events: Any, tmp_path: Path, config: str | None) 
         (folder / "config.v2.json").write_text(config)
     (event,) = events("docker", docker("x\n"), "0123456789ab/x-json.log")
     assert event["container"] == {"id": "0123456789ab"}
+
+
+def test_usual_lines() -> None:
+    """Lines that are taken for usual ones of the CRI are what its parser makes of them, one by one."""
+    draw = random.Random(5)
+    is_usual = []
+    for _ in range(2000):
+        texts = [
+            draw.choice([b"", b"x", b"two words", b"\xff\0", b" ", b"2026-01-02T03:04:05.123Z stdout F x", b"\r"])
+            for _ in range(draw.randint(1, 4))
+        ]
+        content = b"".join(
+            b"%b %b %b%b%b\n"
+            % (
+                draw.choice(
+                    [b"2026-01-02T03:04:05.123Z"] * 9 + [b"2026-01-02T03:04:05.1Z", b"2026-01-02T03:04:05.123+01:00"]
+                ),
+                draw.choice([b"stdout", b"stderr"]),
+                draw.choice([b"F"] * 9 + [b"P", b"F:x", b"X"]),
+                draw.choice([b" "] * 19 + [b""]),
+                text,
+            )
+            for text in texts
+        )
+        rows = parse.usual_cri(content + b"the beginning of a line", len(content))
+        is_usual.append(rows is not None)
+        if rows is not None:
+            parsed = [parse.PARSERS["cri"](line) for line in content.split(b"\n")[:-1]]
+            assert rows == [(line.time, line.stream, line.text) for line in parsed if line and not line.is_partial]
+            assert len(rows) == len(parsed)
+    assert 500 < sum(is_usual) < 1900
 
 
 def test_path_that_is_no_text(events: Any, tmp_path: Path) -> None:

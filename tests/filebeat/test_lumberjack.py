@@ -7,6 +7,7 @@ from jld_filebeat.batch import Batch
 from jld_filebeat.errors import CollectorError
 from jld_filebeat.file import File
 from jld_filebeat.lumberjack import Windows, decode_ack, encode
+from jld_filebeat.source import Source
 
 WINDOW_OF_2 = bytes.fromhex("3257 00000002")
 JSON_1 = bytes.fromhex("324a 00000001 00000007") + b'{"a":1}'
@@ -92,8 +93,9 @@ def test_more_than_was_sent(sent: int, number: int) -> None:
 
 def test_files_follow_acknowledgements() -> None:
     """A file is done up to a mark when all events before the mark are acknowledged, and not before."""
-    with open(__file__, "rb") as opened:  # noqa: PTH123 # a descriptor is what is wanted
-        file = File(opened.fileno(), __file__, "plain")
+    source = Source.open(__file__)
+    try:
+        file = File(source, __file__, "plain")
         batch = batch_of(2)
         file.position = 10
         batch.mark(file)
@@ -103,6 +105,8 @@ def test_files_follow_acknowledgements() -> None:
         for count, offset in ((1, 0), (2, 10), (3, 20)):
             batch.acknowledge(count)
             assert file.acknowledged == offset
+    finally:
+        source.close()
 
 
 @pytest.mark.parametrize(("events", "size"), [(2048, 1), (1, 2**20)])

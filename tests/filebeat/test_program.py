@@ -1,7 +1,9 @@
 """The shipper as a process: start, refusal to start, probes, end, kill -9."""
 
+import gzip
 import itertools
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -99,7 +101,53 @@ def test_sigterm_waits_for_acknowledgements(launch: Launch, collector: Any, logs
     assert '"offset": 4' in (tmp_path / "state" / "registry.json").read_text()
 
 
-def test_kill_9(launch: Launch, collector: Any, logs: Path) -> None:
+def test_memory_is_bounded(launch: Launch, collector: Any, logs: Path) -> None:
+    """However much waits, the memory is what README.md says: a base, and four windows."""
+    free = threading.Event()
+
+    def wait(connection: Any, count: int) -> None:
+        assert free.wait(20)
+        connection.ack(count)
+
+    collector.answer = wait
+    line = "a line of a usual length, with a number of words, and what else a program says about itself"
+    content = "".join(f"{line} {number}\n" for number in range(10_000))
+    for name in range(40):
+        (logs / f"{name}.log").write_text(content)
+    program = launch()
+    collector.wait(lambda: len(collector.sizes) == 1, "a window")
+    free.set()
+    collector.wait(lambda: len(collector.events) > 20_000, "some more", 20)
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert peak
+    assert int(peak[1]) < 80_000
+
+
+def rename(log: Path, number: int) -> None:
+    """Rotate a log as most programs do."""
+    log.rename(log.with_name(f"{log.name}.{number}"))
+
+
+def copy(log: Path, number: int) -> None:
+    """Rotate a log as logrotate's copytruncate does."""
+    shutil.copy(log, log.with_name(f"{log.name}.{number}"))
+    log.write_text("")
+
+
+def compress(log: Path, number: int) -> None:
+    """Rotate a log as the kubelet does, which compresses the one that was rotated before."""
+    before = log.with_name(f"{log.name}.{number - 1}")
+    if before.exists():
+        aside = before.with_name(f"{before.name}.tmp")
+        aside.write_bytes(gzip.compress(before.read_bytes()))
+        aside.rename(before.with_name(f"{before.name}.gz"))
+        before.unlink()
+    rename(log, number)
+
+
+@pytest.mark.parametrize("rotate", [rename, copy, compress])
+def test_kill_9(launch: Launch, collector: Any, logs: Path, rotate: Callable[[Path, int], None]) -> None:
     """Killed again and again while lines are written and logs rotate, it ships every line, each with one id."""
     written: list[str] = []
     stop = threading.Event()
@@ -109,18 +157,18 @@ def test_kill_9(launch: Launch, collector: Any, logs: Path) -> None:
             with (logs / "app.log").open("a") as log:
                 for _ in range(30):
                     lines = [f"line {len(written) + number}" for number in range(10)]
-                    log.write("\n".join(lines) + "\n")
+                    log.write("".join(f"2026-01-02T03:04:05.1Z stdout F {line}\n" for line in lines))
                     log.flush()
                     written.extend(lines)
                     if stop.wait(0.001):
                         return
-            (logs / "app.log").rename(logs / f"app.log.{rotation}")
+            rotate(logs / "app.log", rotation)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(4):
-            program = launch()
+            program = launch(FILEBEAT_INPUTS=f"cri:{logs}/*.log*")
             enough = len(collector.events) + 1500
             collector.wait(lambda enough=enough: len(collector.events) >= enough, "lines arrive")
             program.process.kill()
@@ -128,7 +176,7 @@ def test_kill_9(launch: Launch, collector: Any, logs: Path) -> None:
     finally:
         stop.set()
         writer.join()
-    launch()
+    launch(FILEBEAT_INPUTS=f"cri:{logs}/*.log*")
     collector.wait(lambda: set(written) <= set(collector.messages()), "every line arrives")
     ids = {(event["event"]["id"], event["message"]) for event in collector.events}
     assert len(ids) == len({identity for identity, _ in ids}) == len({message for _, message in ids}) == len(written)

@@ -1,11 +1,13 @@
 """The registry: whole at any moment, one shipper's alone, and no reason to fail."""
 
+import json
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from jld_filebeat.errors import BadSettingError, UnavailableError
-from jld_filebeat.file import Entry
+from jld_filebeat.file import Cut, Entry
 from jld_filebeat.registry import Registry
 
 ENTRY = Entry(
@@ -20,6 +22,10 @@ ENTRY = Entry(
     head=3,
     digest="ab",
     previous=None,
+    read=5,
+    ends="cd",
+    place="/x/caf\udce9.log.1",
+    cuts=(Cut(3, has_parts=True), Cut(5, has_parts=False)),
 )
 
 
@@ -49,6 +55,14 @@ def test_written_aside_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with Registry(tmp_path / "state") as registry:
         registry.write([ENTRY])
     assert steps == ["fsync registry.json.new", "replace registry.json", "fsync state"]
+
+
+def test_of_an_earlier_version(tmp_path: Path) -> None:
+    """A registry of a version that kept less of a file is read."""
+    kept = {name: value for name, value in asdict(ENTRY).items() if name not in ("read", "ends", "cuts", "place")}
+    (tmp_path / "registry.json").write_text(json.dumps({"files": [kept]}))
+    with Registry(tmp_path) as registry:
+        assert registry.read() == [replace(ENTRY, read=0, ends="", cuts=(), place="")]
 
 
 @pytest.mark.parametrize(

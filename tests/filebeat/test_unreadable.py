@@ -26,8 +26,8 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Give a function after which everything that was removed before has been gone for long."""
     now = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now[0])
-    monkeypatch.setattr("jld_filebeat.follower.time", clock)
-    monkeypatch.setattr("jld_filebeat.file.time", clock)
+    for module in ("follower", "file", "known", "lost"):
+        monkeypatch.setattr(f"jld_filebeat.{module}.time", clock)
 
     def go_on() -> None:
         now[0] += 1000
@@ -49,7 +49,7 @@ def test_open_file(table: Any, pass_time: Any, call: str, monkeypatch: pytest.Mo
         for _ in range(3):
             assert table.messages() == []
             pass_time()
-    assert (table.follower.count, len(table.entries)) == (1, 1)
+    assert (len(table.follower.files), len(table.entries)) == (1, 1)
     assert table.messages() == []
 
 
@@ -89,7 +89,7 @@ def test_removed_file(table: Any, logs: Path, pass_time: Any, monkeypatch: pytes
         table.messages()
         pass_time()
         table.messages()
-    assert (table.follower.count, table.entries) == (0, [])
+    assert (len(table.follower.files), table.entries) == (0, [])
     assert table.messages() == ["two"]
 
 
