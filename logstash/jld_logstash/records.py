@@ -24,16 +24,18 @@ class Record:
         begin: its position in the spool.
         end: the position after it.
         id: its own id; empty when it has none.
+        has_own_id: whether that was so when it was read.
         event: JSON.
         is_confirmed: whether its receiver has it.
     """
 
-    __slots__ = ("begin", "end", "event", "id", "is_confirmed")
+    __slots__ = ("begin", "end", "event", "has_own_id", "id", "is_confirmed")
 
     def __init__(self, begin: int, end: int, identity: bytes, event: bytes) -> None:
         self.begin = begin
         self.end = end
         self.id = identity
+        self.has_own_id = bool(identity)
         self.event = event
         self.is_confirmed = False
 

@@ -5,23 +5,29 @@ import contextlib
 import logging
 import socket
 import ssl
-from typing import Any
+from collections.abc import Collection
 
 from .connection import Connection, SlowError
 from .errors import BusyPortError, ProtocolError
 from .intake import Intake
 from .log import Sayings
 from .metrics import Metrics
-from .tls import Certificates, reason_of
+from .tls import Certificates, name_of, reason_of
 
 CONNECTION_LIMIT = 1000
 
 HANDSHAKE_SECONDS = 10
 
+HANDSHAKE_LIMIT = 100
+"""Connections whose handshake goes on; beyond it, others wait to be taken."""
+
+GRACE_SECONDS = 1
+"""While others wait, a handshake may take so long: who has no certificate cannot keep away those who have one."""
+
 SHUTDOWN_SECONDS = 0.5
 """How long a shipper's part of the end of TLS is waited for."""
 
-BACKLOG = 128
+BACKLOG = 1024
 """Connections that wait to be taken."""
 
 RETRY_SECONDS = 1
@@ -37,16 +43,23 @@ class Server:
         certificates: what to show and whom to trust.
         intake: where the events go.
         metrics: what is counted.
+        names: names of certificates that are heard; None hears all.
     """
 
-    def __init__(self, certificates: Certificates, intake: Intake, metrics: Metrics) -> None:
+    def __init__(
+        self, certificates: Certificates, intake: Intake, metrics: Metrics, names: Collection[str] | None = None
+    ) -> None:
         self._sayings = Sayings(_log)
         self._certificates = certificates
         self._intake = intake
         self._metrics = metrics
+        self._names = names
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], float] = {}
+        """When they began, the oldest first."""
+        self._handshake_over = asyncio.Event()
         self._connections: set[Connection] = set()
 
     def listen(self, host: str, port: int) -> int:
@@ -100,6 +113,7 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await self._wait_for_handshakes()
             try:
                 accepted, address = await loop.sock_accept(listener)
             except OSError as error:
@@ -111,9 +125,29 @@ class Server:
                 self._refuse("too-many", f"there are {CONNECTION_LIMIT} already", address[0])
                 accepted.close()
                 continue
-            task = asyncio.create_task(self._serve(accepted, address[0]))
+            task = asyncio.create_task(self._serve(accepted, address[0]), name=address[0])
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
+            self._handshakes[task] = loop.time()
+            task.add_done_callback(self._end_handshake)
+
+    async def _wait_for_handshakes(self) -> None:
+        """Wait until another handshake may begin."""
+        while len(self._handshakes) >= HANDSHAKE_LIMIT:
+            oldest, since = next(iter(self._handshakes.items()))
+            left = since + GRACE_SECONDS - asyncio.get_running_loop().time()
+            if left <= 0:
+                self._refuse("tls", "its handshake goes on while others wait", oldest.get_name())
+                oldest.cancel()
+                self._end_handshake(oldest)
+                continue
+            self._handshake_over.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._handshake_over.wait(), left)
+
+    def _end_handshake(self, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        self._handshake_over.set()
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
         loop = asyncio.get_running_loop()
@@ -133,14 +167,21 @@ class Server:
         except OSError as error:
             self._refuse("tls", reason_of(error), peer)
             return
-        await self._hear(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+        if task := asyncio.current_task():
+            self._end_handshake(task)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        name = name_of(writer.get_extra_info("peercert"))
+        if name and (self._names is None or name in self._names):
+            await self._hear(reader, writer, peer, name)
+            return
+        self._refuse("tls", f"{name} is none of LOGSTASH_SHIPPERS" if name else "its certificate has no name", peer)
+        writer.transport.abort()
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, name: str) -> None:
         shown = writer.get_extra_info("peercert")
-        name = _name(shown)
         self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
         self._sayings.info(f"shipper {name} is connected", peer=peer)
-        connection = Connection(reader, writer, self._intake, self._metrics)
+        connection = Connection(reader, writer, self._intake, self._metrics, name=name)
         self._connections.add(connection)
         self._metrics.connections.inc()
         try:
@@ -169,9 +210,3 @@ def _say_why(accepting: asyncio.Task[None]) -> None:
     """Log what ended the taking of connections, unless it was asked to end."""
     if not accepting.cancelled():
         _log.critical("no more shippers can connect", exc_info=accepting.exception())
-
-
-def _name(certificate: dict[str, Any]) -> str:
-    """Give the common name of a certificate's subject."""
-    fields = dict(pair for part in certificate.get("subject", ()) for pair in part)
-    return str(fields.get("commonName", "without a name"))

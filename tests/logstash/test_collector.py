@@ -23,7 +23,7 @@ Written = Callable[[], list[dict[str, Any]]]
 
 
 def test_from_shipper_to_file(collect: Collect, written: Written, certificates: Any) -> None:
-    """What a shipper sends is in the file, with the name of the shipper where it had none and without `@metadata`."""
+    """What a shipper sends is in the file, with its name and its certificate's, and without `@metadata`."""
     collector = collect(SHIPPER_NAME="somewhere")
     with collector.shipper() as shipper:
         shipper.ship([{"message": "a", "@metadata": {"beat": "filebeat"}}, {"message": "b", "shipper": "another"}])
@@ -34,9 +34,9 @@ def test_from_shipper_to_file(collect: Collect, written: Written, certificates: 
         ends = collector.metric('logstash_shipper_certificate_expiry_timestamp_seconds{shipper="filebeat"}')
         assert ends == shown.not_valid_after_utc.timestamp()
     assert written() == [
-        {"message": "a", "shipper": "somewhere"},
-        {"message": "b", "shipper": "another"},
-        {"message": "c", "shipper": "somewhere"},
+        {"message": "a", "shipper": "somewhere", "shipper_certificate": "filebeat"},
+        {"message": "b", "shipper": "another", "shipper_certificate": "filebeat"},
+        {"message": "c", "shipper": "somewhere", "shipper_certificate": "filebeat"},
     ]
     for name in ("received", "acknowledged", "published", "confirmed"):
         assert collector.metric(f"logstash_events_{name}_total") == 3

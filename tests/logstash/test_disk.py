@@ -86,8 +86,7 @@ def test_cursor_before_removal(spools: Any, monkeypatch: pytest.MonkeyPatch) -> 
         first = spools.segments()[0]
         disk.trace.clear()
         backlog = Backlog(found)
-        record = backlog.next()
-        assert record
+        (record,) = backlog.take(1)
         backlog.confirm([record])
         until("the first segment is gone", lambda: not first.exists())
     assert disk.trace[:3] == ["cursor.new", "spool", f"unlink {first.name}"]
@@ -199,7 +198,7 @@ def test_cursor_on_a_full_disk(spools: Any, monkeypatch: pytest.MonkeyPatch) -> 
             spools.store(found, name)
         disk.refuses = {"write": errno.ENOSPC, "cursor": 1}
         backlog = Backlog(found)
-        given = [record for record in iter(backlog.next, None) if record]
+        given = backlog.take(1000)
         backlog.confirm(given[:2])
         until("the confirmed ones are removed", lambda: len(spools.segments()) == 1)
         del disk.refuses["cursor"]
