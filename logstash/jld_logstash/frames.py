@@ -19,7 +19,7 @@ _PROPERTIES = 0x8000 | 0x1000 | 0x0080 | 0x0040
 _PERSISTENT = b"\x02"
 
 _FRAME = struct.Struct(">BHI")
-_CONTENT = struct.Struct(">IHHQH")
+_CONTENT = ">IHHQH"
 _BEFORE_BODY = struct.Struct(">QBBHI")
 
 
@@ -43,7 +43,8 @@ class Form:
             _END + struct.pack(">BH", _HEADER, channel),
         )
         self._properties = _short(content_type) + _PERSISTENT
-        self._header_size = _CONTENT.size - 4 + len(self._properties) + 1 + 8
+        self._content = struct.Struct(f"{_CONTENT}{len(self._properties)}sB")
+        self._header_size = self._content.size - 4 + 8
         self._most = frame_max - _OVERHEAD
 
     def write(self, into: list[bytes], identity: bytes, time: int, body: bytes) -> int:
@@ -63,9 +64,8 @@ class Form:
         length = self._header_size + len(identity)
         into += (
             self._begin,
-            _CONTENT.pack(length, _BASIC, 0, size, _PROPERTIES),
-            self._properties,
-            b"%c%b" % (len(identity), identity),
+            self._content.pack(length, _BASIC, 0, size, _PROPERTIES, self._properties, len(identity)),
+            identity,
             _BEFORE_BODY.pack(time, 0xCE, _BODY, self._channel, first),
         )
         written = len(self._begin) + 4 + length + 1 + _OVERHEAD + size

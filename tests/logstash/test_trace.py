@@ -56,7 +56,7 @@ class Trace:
 def traced(collect: Collect, tmp_path: Path) -> Iterator[tuple[Any, Trace]]:
     """Give a collector and its trace."""
     file = tmp_path / "trace"
-    words = [STRACE, "-f", "-yy", "-s", "0", "-e", "trace=write,fsync,sendto", "-o", file]
+    words = [str(STRACE), "-f", "-yy", "-s", "0", "-e", "trace=write,fsync,sendto", "-o", str(file)]
     with pytest.MonkeyPatch.context() as patch:
         real = subprocess.Popen
         patch.setattr(subprocess, "Popen", lambda command, **more: real([*words, *command], **more))
