@@ -83,6 +83,8 @@ def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None
     assert collector.get("/readyz").json()["error"] == "not-ready"
     assert collector.get("/healthz").status_code == 200
     assert collector.metric("logstash_spool_events") == acknowledged
+    assert collector.metric("logstash_intake_size_bytes") > 2**22
+    assert collector.metric("logstash_backlog_events") == 0
     assert 0 < collector.metric("logstash_spool_size_bytes") < collector.metric("logstash_spool_limit_bytes")
     assert collector.end() == 0
     shipping.join(10)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,26 @@ async def test_byte_now_and_then(listening: Any, connected: Connected, monkeypat
             while not _is_readable(shipper.connection):
                 shipper.send(b" ")
             assert shipper.is_closed()
+
+    await asyncio.to_thread(ship)
+    assert listening.metrics.refused.labels("slow")._value.get() == 1
+
+
+async def test_acknowledgements_not_taken(listening: Any, certificates: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipper that sends and sends, and takes no answers, is sent away."""
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.1)
+    listening.server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    context = certificates.context(certificates.client)
+
+    def ship() -> None:
+        with socket.socket() as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.settimeout(10)
+            plain.connect(("127.0.0.1", listening.port))
+            shipper = context.wrap_socket(plain, server_hostname="localhost")
+            with shipper, pytest.raises((ConnectionError, ssl.SSLEOFError)):
+                while True:
+                    shipper.sendall(window(0) * 10**5)
 
     await asyncio.to_thread(ship)
     assert listening.metrics.refused.labels("slow")._value.get() == 1

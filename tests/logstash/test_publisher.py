@@ -225,6 +225,7 @@ def test_end_while_nothing_goes_on(collect: Collect, to_host: Target, host: Host
             shipper.send_window([{"n": number, "blob": "x" * 2**22}])
         until("it is full", lambda: collector.metric("logstash_spool_writable") == 0)
         until("the broker takes nothing", lambda: collector.metric("logstash_broker_blocked") == 1)
+        assert 0 < collector.metric("logstash_broker_outstanding") <= collector.metric("logstash_backlog_events")
         begin = time.monotonic()
         assert collector.end() == 0
         assert time.monotonic() - begin < 5
