@@ -6,6 +6,7 @@ import time
 from .intake import LARGE_SIZE, Intake
 from .lumberjack import Decoder, Part, acknowledgement
 from .metrics import Metrics
+from .stream import Stream
 
 KEEPALIVE_SECONDS = 3
 """While events wait, the shipper is told at this interval that the collector is alive; Filebeat waits for 30 s."""
@@ -22,8 +23,6 @@ PART_SIZE = 4 * 2**20
 PARTS = 2
 """Parts of one connection that wait at the same time: the next is decoded while one is written."""
 
-_READ_SIZE = 2**18
-
 
 class SlowError(Exception):
     """A shipper takes too long."""
@@ -33,19 +32,15 @@ class Connection:
     """What is said on one connection.
 
     Args:
-        reader: what the shipper sends.
-        writer: what it gets.
+        stream: to the shipper.
         intake: where the events go.
         metrics: what is counted.
         name: the one that the shipper's certificate is for.
     """
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, intake: Intake, metrics: Metrics, *, name: str
-    ) -> None:
+    def __init__(self, stream: Stream, intake: Intake, metrics: Metrics, *, name: str) -> None:
         self._marker = intake.marker(name)
-        self._reader = reader
-        self._writer = writer
+        self._stream = stream
         self._intake = intake
         self._metrics = metrics
         self._decoder = Decoder()
@@ -103,11 +98,11 @@ class Connection:
 
     async def _receive(self) -> bytes:
         if self._decoder.is_idle:
-            return await self._reader.read(_READ_SIZE)
+            return await self._stream.read()
         begin = time.monotonic()
         try:
             async with asyncio.timeout(min(PATIENCE_SECONDS, WINDOW_SECONDS - self._waited)):
-                return await self._reader.read(_READ_SIZE)
+                return await self._stream.read()
         except TimeoutError as error:
             raise SlowError("it paused inside a window, or took too long for it") from error
         finally:
@@ -171,9 +166,8 @@ class Connection:
             await self._send(acknowledgement(0))
 
     async def _send(self, data: bytes) -> None:
-        self._writer.write(data)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._writer.drain()
+                await self._stream.send(data)
         except TimeoutError as error:
             raise SlowError("it takes no acknowledgements") from error

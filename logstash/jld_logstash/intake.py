@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from .events import Marker
 from .spool import Batch, Spool
 
-SIZE_LIMIT = 64 * 2**20
+SIZE_LIMIT = 32 * 2**20
 """Bytes of events in memory that the spool has not taken yet; with more, no shipper's events are looked at."""
 
-HELD_LIMIT = 32 * 2**20
+HELD_LIMIT = 16 * 2**20
 """Bytes of windows that are not full yet; with more, windows go to the spool in whatever parts there are."""
 
 LARGE_SIZE = 2**16

@@ -12,6 +12,7 @@ from .errors import BusyPortError, ProtocolError
 from .intake import Intake
 from .log import Sayings
 from .metrics import Metrics
+from .stream import Stream
 from .tls import Certificates, name_of, reason_of
 
 CONNECTION_LIMIT = 1000
@@ -150,55 +151,48 @@ class Server:
         self._handshake_over.set()
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        stream = Stream(accepted, self._certificates.context())
         try:
-            # Not asyncio's own server: that one keeps failed handshakes to itself.
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
-                accepted,
-                ssl=self._certificates.context(),
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-        except ConnectionResetError:  # a probe of the port, for example
-            return
-        except OSError as error:
-            self._refuse("tls", reason_of(error), peer)
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                shown = await stream.shake_hands()
+        except (OSError, asyncio.CancelledError) as error:
+            accepted.close()
+            if isinstance(error, TimeoutError):
+                self._refuse("tls", "its handshake takes too long", peer)
+            elif not isinstance(error, OSError):
+                raise
+            elif not isinstance(error, ConnectionError):  # which a probe of the port makes
+                self._refuse("tls", reason_of(error), peer)
             return
         if task := asyncio.current_task():
             self._end_handshake(task)
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        name = name_of(writer.get_extra_info("peercert"))
+        name = name_of(shown)
         if name and (self._names is None or name in self._names):
-            await self._hear(reader, writer, peer, name)
+            self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
+            await self._hear(stream, peer, name)
             return
         self._refuse("tls", f"{name} is none of LOGSTASH_SHIPPERS" if name else "its certificate has no name", peer)
-        writer.transport.abort()
+        stream.abort()
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, name: str) -> None:
-        shown = writer.get_extra_info("peercert")
-        self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
+    async def _hear(self, stream: Stream, peer: str, name: str) -> None:
         self._sayings.info(f"shipper {name} is connected", peer=peer)
-        connection = Connection(reader, writer, self._intake, self._metrics, name=name)
+        connection = Connection(stream, self._intake, self._metrics, name=name)
         self._connections.add(connection)
         self._metrics.connections.inc()
         try:
             await connection.run()
         except (ProtocolError, SlowError) as error:
             self._refuse("protocol" if isinstance(error, ProtocolError) else "slow", f"{name}: {error}", peer)
-            writer.transport.abort()
         except OSError:
             pass  # it will come again
         except Exception:  # noqa: BLE001 one connection must not end the others
             _log.exception("a connection ended on an unexpected error", extra={"peer": peer})
+        else:
+            await stream.close(SHUTDOWN_SECONDS)
         finally:
+            stream.abort()  # unless it is closed
             self._connections.discard(connection)
             self._metrics.connections.dec()
-            writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
         self._sayings.info(f"shipper {name} is gone", peer=peer)
 
     def _refuse(self, kind: str, reason: str, peer: str) -> None:

@@ -1,6 +1,7 @@
 """The collector as a process: from a shipper to a file, refusals to start, crashes, the end."""
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from cryptography import x509
 from jld_logstash.collector import run
 from jld_logstash.errors import BadSettingError
+from shipper import event, window
 from stack import until
 
 BROKER = {"RABBITMQ_TARGET_HOST": "x", "RABBITMQ_TARGET_USER": "x", "RABBITMQ_TARGET_PASSWORD": "x"}
@@ -60,6 +62,25 @@ def test_health(collect: Collect) -> None:
         assert b" 400 " in connection.recv(100)
     assert collector.end(signal.SIGINT) == 0
     assert collector.messages() == ["listens", "ends"]
+
+
+def test_memory_of_many_connections(collect: Collect, certificates: Any) -> None:
+    """Five hundred shippers, each in the middle of a window, take less memory than what containers have."""
+    collector = collect()
+    context = certificates.context(certificates.client)
+    port = collector.started()["beats_port"]
+    text = event(1, {"text": "x" * 2**17})
+    with contextlib.ExitStack() as stack:
+        shippers = [stack.enter_context(certificates.shipper(port, context)) for _ in range(500)]
+        for shipper in shippers:
+            shipper.send(window(3) + text + text + text[: 2**15])
+        until("all are heard", lambda: collector.metric("logstash_events_received_total") >= 200)
+        for shipper in shippers:
+            shipper.send(text[2**15 :])
+        assert {shipper.acknowledged() for shipper in shippers} == {1}
+    status = Path(f"/proc/{collector.process.pid}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index] # the kernel writes it
+    assert peak < 400_000
 
 
 def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None:
