@@ -1,7 +1,7 @@
-"""Collector to broker with confirms, beside RabbitMQ's PerfTest with the same messages and window, interleaved.
+"""Collector to broker with confirms, beside RabbitMQ's PerfTest and syslog-ng with messages of the same size, in turn.
 
 Ours is the whole way: shippers with mutual TLS, decoding, spool with fsync, and publishing, until the last event is
-confirmed. PerfTest only publishes.
+confirmed. PerfTest only publishes, with the same window. syslog-ng reads lines from a file and waits for no confirms.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import httpx
 from collector_broker import KEY, Broker
 from collector_load import SIZE
-from collector_peers import PerfTest
+from collector_peers import PerfTest, SyslogNg
 from jld_embedded.certificates import Authority
 
 WINDOW = 1000
@@ -159,6 +159,34 @@ def theirs(broker: Broker, peer: PerfTest, kind: str, seconds: int) -> dict[str,
     return {"rate": rate, "broker_cpu_us": cpu / max(1, broker.count()) * 1e6}
 
 
+def syslog(broker: Broker, peer: SyslogNg, kind: str, events: int) -> dict[str, float]:
+    """Have syslog-ng publish the lines of a file, and give what was measured from the first message on."""
+    broker.renew(kind)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lines = folder / "lines"
+        lines.write_text("".join(f"{number:012d} {'x' * (SIZE - 13)}\n" for number in range(events)))
+        before = usage(broker.pid)
+        process = peer.start(folder, broker.port, lines)
+        try:
+            while not (first := broker.count()):
+                time.sleep(0.01)
+            begin = time.monotonic()
+            while broker.count() < events:
+                time.sleep(0.1)
+            seconds = time.monotonic() - begin
+            cpu, memory = usage(process.pid)
+        finally:
+            process.kill()
+            process.wait()
+    return {
+        "rate": (events - first) / seconds,
+        "cpu_us": cpu / events * 1e6,
+        "broker_cpu_us": (usage(broker.pid).cpu - before.cpu) / events * 1e6,
+        "memory_mb": memory,
+    }
+
+
 def row(who: str, found: list[dict[str, float]]) -> str:
     """Write a row of the table: medians, of the rate with the least and the most."""
     rates = [run["rate"] for run in found]
@@ -177,20 +205,23 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000, help="of ours in a run")
     parser.add_argument("--seconds", type=int, default=10, help="of PerfTest's runs")
     parser.add_argument("--json", type=Path, help="file for every figure")
-    parser.add_argument("--peers", type=Path, default=Path(".bench"), help="folder for PerfTest")
-    parser.add_argument("--only-ours", action="store_true", help="without PerfTest")
+    parser.add_argument("--peers", type=Path, default=Path(".bench"), help="folder for the others")
+    parser.add_argument("--only-ours", action="store_true", help="without the others")
     arguments = parser.parse_args()
-    peer = None if arguments.only_ours else PerfTest(arguments.peers.resolve())
+    folder = arguments.peers.resolve()
+    peers = None if arguments.only_ours else (PerfTest(folder), SyslogNg(folder))
     figures: dict[str, list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder, Broker(Path(folder) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as state, Broker(Path(state) / "broker") as broker:
         for _ in range(arguments.runs):
             for kind in arguments.kind or ["classic", "quorum"]:
                 names = {1: f"ours, {kind}", TOGETHER: f"ours, {kind}, {TOGETHER} events a message"}
                 for together, name in names.items():
                     figures.setdefault(name, []).append(ours(broker, kind, arguments.events, together))
-                if peer:
-                    found = theirs(broker, peer, kind, arguments.seconds)
+                if peers:
+                    found = theirs(broker, peers[0], kind, arguments.seconds)
                     figures.setdefault(f"PerfTest, {kind}", []).append(found)
+                    found = syslog(broker, peers[1], kind, arguments.events)
+                    figures.setdefault(f"syslog-ng, {kind}, without confirms", []).append(found)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print("| | events/s, confirmed | µs of CPU an event | µs of the broker's | peak MB |\n|---|---|---|---|---|")
     for name, found_here in figures.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from collector_broker import EXCHANGE, KEY, QUEUE
 
-VERSION = "2.21.0"
+VERSION = "2.22.1"
 
 LEAST_RATES = 4
 """What it prints, one a second, before an average means anything."""
@@ -62,3 +62,60 @@ class PerfTest:
         if len(rates) < LEAST_RATES:
             raise RuntimeError(f"PerfTest: {done.stdout[-1000:]}{done.stderr[-1000:]} ({kind})")
         return sum(rates[1:-1]) / len(rates[1:-1])
+
+
+SYSLOG_NG = """\
+@version: 3.38
+options {{ stats-freq(0); log-fifo-size(100000); keep-hostname(yes); use-dns(no); }};
+source lines {{ file("{lines}" flags(no-parse) log-iw-size(10000) log-fetch-limit(1000)); }};
+destination broker {{
+  amqp(host("127.0.0.1") port({port}) vhost("/") username("guest") password("guest")
+    exchange("{exchange}") exchange-declare(no) routing-key("{key}") body("$MESSAGE") persistent(yes)
+    value-pairs(key("HOST")));
+}};
+log {{ source(lines); destination(broker); flags(flow-control); }};
+"""
+
+
+class SyslogNg:
+    """Debian's syslog-ng with its destination for AMQP, unpacked into a folder; it waits for no confirms.
+
+    Args:
+        folder: where its parts are put, once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "syslog-ng"
+        if not self._root.exists():
+            aside = folder / "syslog-ng.new"
+            aside.mkdir(parents=True, exist_ok=True)
+            names = ["syslog-ng-core", "syslog-ng-mod-amqp"]
+            words = ["apt-get", "install", "--simulate", "--no-install-recommends", *names]
+            found = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            needed = re.findall(r"^Inst (\S+)", found, re.MULTILINE)
+            subprocess.run(["apt-get", "download", "--quiet", *(needed or names)], cwd=aside, check=True)
+            for package in aside.glob("*.deb"):
+                subprocess.run(["dpkg", "--extract", package, aside], check=True)
+            aside.rename(self._root)
+
+    def start(self, folder: Path, port: int, lines: Path) -> subprocess.Popen[bytes]:
+        """Publish the lines of a file, and go on waiting for more.
+
+        Args:
+            folder: for what it keeps.
+            port: the broker's.
+            lines: the file.
+        """
+        configuration = folder / "syslog-ng.conf"
+        configuration.write_text(SYSLOG_NG.format(lines=lines, port=port, exchange=EXCHANGE, key=KEY))
+        libraries = sorted({str(file.parent) for file in self._root.rglob("*.so*")})
+        (modules,) = {str(file.parent) for file in self._root.rglob("libafamqp.so")}
+        command = [
+            *(self._root / "usr/sbin/syslog-ng", "--foreground", "--no-caps", "--stderr"),
+            *("--cfgfile", configuration, "--persist-file", folder / "persist", "--pidfile", folder / "pid"),
+            *("--control", folder / "control", "--module-path", modules),
+        ]
+        with (folder / "syslog-ng.log").open("wb") as log:
+            return subprocess.Popen(
+                list(map(str, command)), env={"LD_LIBRARY_PATH": ":".join(libraries)}, stdout=log, stderr=log
+            )
