@@ -242,7 +242,7 @@ class Session:
         # The first ones go alone, so that one that is refused holds up no others.
         per_message = self._target.events_per_message if self._window > 1 else 1
         try:
-            while room := self._window - len(self._outstanding):
+            while (room := self._window - len(self._outstanding)) > 0:
                 records = self._backlog.take(min(room * per_message, BATCH))
                 if not records:
                     break
