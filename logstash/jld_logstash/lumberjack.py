@@ -29,6 +29,10 @@ COMPRESSED_LIMIT = 256 * 2**20
 """Bytes of a compressed frame, inflated. It is inflated piece by piece, so that this bounds time, not memory; a limit
 of the ratio would do neither, and refuse honest logs, as blanks shrink to a thousandth."""
 
+WINDOWS_LIMIT = 1024
+"""Windows in a compressed frame, which has WINDOW_LIMIT events at the most: as a rule there is one window in it, and a
+few bytes must not make work for a minute."""
+
 PAIRS_LIMIT = 1024
 """Pairs of an event of v1."""
 
@@ -72,7 +76,8 @@ class Decoder:
         self._zlib: zlib._Decompress | None = None
         self._compressed = 0
         """Bytes of the compressed frame that have not been taken from the wire."""
-        self._inflated = 0
+        self._inflated = self._windows = self._count = 0
+        """Bytes, windows and events of the compressed frame so far."""
         self._has_more = False
         """Whether the inflater may give more without being given any."""
         self._held: Part | None = None
@@ -137,6 +142,8 @@ class Decoder:
                     if end == position:
                         break
                     position, part = end, self._cut_if_full(size)
+                    if self._zlib and self._count > WINDOW_LIMIT:
+                        raise ProtocolError(f"a compressed frame of more than {WINDOW_LIMIT} events")
                     continue
                 position += _HEADER.size
                 if kind in {b"2W", b"1W"}:
@@ -177,6 +184,7 @@ class Decoder:
                 break
         if count:
             self._size, self._missing, self._sequence = taken, missing - count, highest
+            self._count += count
         return position
 
     def _take_pairs(self, view: memoryview, position: int, _: int) -> int:
@@ -204,6 +212,7 @@ class Decoder:
         self._size += end - position
         self._sequence = max(self._sequence or 0, sequence)
         self._missing -= 1
+        self._count += 1
         return end
 
     def _cut_if_full(self, size: int) -> Part | None:
@@ -214,6 +223,9 @@ class Decoder:
     def _open_window(self, count: int, version: bytes) -> Part | None:
         if count > WINDOW_LIMIT:
             raise ProtocolError(f"a window of {count} events; up to {WINDOW_LIMIT} are taken")
+        self._windows += 1
+        if self._zlib and self._windows > WINDOWS_LIMIT:
+            raise ProtocolError(f"a compressed frame of more than {WINDOWS_LIMIT} windows")
         # A window that begins before the last one was full ends that one; an empty one is acknowledged at once.
         part = self._cut(self._sequence) if self._missing and self._sequence is not None else None
         self._missing, self.version = count, version
@@ -231,7 +243,8 @@ class Decoder:
             raise ProtocolError("a compressed frame inside a compressed frame")
         if not 0 < length <= COMPRESSED_LIMIT:
             raise ProtocolError(f"a compressed frame of {length} bytes; 1 to {COMPRESSED_LIMIT} are taken")
-        self._zlib, self._compressed, self._inflated, self._has_more = zlib.decompressobj(), length, 0, False
+        self._zlib, self._compressed, self._has_more = zlib.decompressobj(), length, False
+        self._inflated = self._windows = self._count = 0
 
     def _inflate(self, inflater: "zlib._Decompress") -> bool:
         """Inflate the next piece, or end the compressed frame; tell whether there was anything to do."""

@@ -255,11 +255,22 @@ def test_refused(data: bytes, reason: str) -> None:
     assert reason in str(refusal.value)
 
 
-def test_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compressed frame that goes on and on is refused at the limit, and never inflated as a whole."""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"2W\0\0\0\x08" + 8 * (b"2J\0\0\0\x01" + struct.pack(">I", 2**20) + bytes(2**20)), "inflates to more than"),
+        (b"2W\0\0\0\x01" * 2**20, "more than 1024 windows"),
+        (b"2W\0\0\0\0" * 2**20, "more than 1024 windows"),
+        ((b"2W\0\0\x10\0" + b"2J\0\0\0\x01\0\0\0\x02{}" * 2**12) * 2**6, "more than 65536 events"),
+        ((b"1W\0\0\x10\0" + DATA_1 * 2**12) * 2**6, "more than 65536 events"),
+    ],
+    ids=["bytes", "windows", "empty windows", "events", "events of v1"],
+)
+def test_bomb(monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str) -> None:
+    """A compressed frame that goes on and on is refused at its limits, and never inflated as a whole."""
     monkeypatch.setattr(lumberjack, "COMPRESSED_LIMIT", 2**22)
     decoder = Decoder()
-    decoder.feed(framed(zlib.compress(b"2W\0\0\0\x01" * 2**20)))
-    with pytest.raises(ProtocolError, match="inflates to more than 4194304 bytes"):
+    decoder.feed(framed(zlib.compress(content + content)))
+    with pytest.raises(ProtocolError, match=reason):
         list(iter(lambda: decoder.take(2**20), None))
-    assert len(decoder._plain) < 2**20
+    assert len(decoder._plain) < 2**21
