@@ -28,25 +28,46 @@ class Backlog:
         self._size = 0
         self._again: collections.deque[Record] = collections.deque()
 
-    def next(self) -> Record | None:
-        """Give the next event to send, None when there is none now.
+    def __len__(self) -> int:
+        """Give the number of events in memory."""
+        return len(self._open)
+
+    def take(self, count: int) -> list[Record]:
+        """Give the next events to send, those first that are to be sent again.
+
+        Args:
+            count: how many at the most.
 
         Raises:
             OSError: the spool cannot be read.
         """
-        if self._again:
-            return self._again.popleft()
-        if len(self._open) >= COUNT_LIMIT or self._size >= SIZE_LIMIT:
-            return None
-        record = next(self._records, None)
-        if not record:
-            self._records = self._spool.read(self._position)
-            record = next(self._records, None)
-        if record:
+        again = min(count, len(self._again))
+        found = [self._again.popleft() for _ in range(again)]
+        count = min(count - again, COUNT_LIMIT - len(self._open))
+        if count > 0 and self._size < SIZE_LIMIT:
+            found += self._read(count)
+        return found
+
+    def _read(self, count: int) -> list[Record]:
+        found: list[Record] = []
+        is_new = False
+        while len(found) < count and self._size < SIZE_LIMIT:
+            try:
+                record = next(self._records, None)
+                if not record and not is_new:
+                    self._records, is_new = self._spool.read(self._position), True
+                    continue
+            except OSError:
+                if not found:
+                    raise
+                break  # the next call meets it again
+            if not record:
+                break
             self._position = record.end
-            self._open.append(record)
             self._size += len(record.event)
-        return record
+            found.append(record)
+        self._open += found
+        return found
 
     def retry(self, records: Iterable[Record]) -> None:
         """Have events given again, the oldest first."""

@@ -50,7 +50,9 @@ async def run() -> None:
     else:
         sink = Publisher(settings, to_broker, spool, metrics)
     spool.on_safe = sink.wake
-    server = Server(certificates, Intake(spool, settings.shipper_name), metrics)
+    intake = Intake(spool, settings.shipper_name)
+    metrics.watch(intake)
+    server = Server(certificates, intake, metrics, settings.logstash_shippers)
     service = Service(metrics, spool, sink, server)
     try:
         port = await service.listen(settings.logstash_host, settings.logstash_port)

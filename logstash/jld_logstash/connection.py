@@ -1,10 +1,12 @@
 """One shipper's connection: events in, acknowledgements out, in order and never before the events are safe."""
 
 import asyncio
+import time
 
-from .intake import Intake
+from .intake import LARGE_SIZE, Intake
 from .lumberjack import Decoder, Part, acknowledgement
 from .metrics import Metrics
+from .stream import Stream
 
 KEEPALIVE_SECONDS = 3
 """While events wait, the shipper is told at this interval that the collector is alive; Filebeat waits for 30 s."""
@@ -12,34 +14,33 @@ KEEPALIVE_SECONDS = 3
 PATIENCE_SECONDS = 60
 """How long a shipper may pause inside a window, or not take what is sent to it."""
 
+WINDOW_SECONDS = 600
+"""How long a window may be waited for altogether: who sends a byte now and then holds memory and a place."""
+
 PART_SIZE = 4 * 2**20
 """Bytes of events after which a window is given to the spool in parts."""
 
 PARTS = 2
 """Parts of one connection that wait at the same time: the next is decoded while one is written."""
 
-_READ_SIZE = 2**18
-
 
 class SlowError(Exception):
-    """A shipper paused for too long."""
+    """A shipper takes too long."""
 
 
 class Connection:
     """What is said on one connection.
 
     Args:
-        reader: what the shipper sends.
-        writer: what it gets.
+        stream: to the shipper.
         intake: where the events go.
         metrics: what is counted.
+        name: the one that the shipper's certificate is for.
     """
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, intake: Intake, metrics: Metrics
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, stream: Stream, intake: Intake, metrics: Metrics, *, name: str) -> None:
+        self._marker = intake.marker(name)
+        self._stream = stream
         self._intake = intake
         self._metrics = metrics
         self._decoder = Decoder()
@@ -48,6 +49,12 @@ class Connection:
         """Parts to be acknowledged in this order, each once its future is done; None after the last one."""
         self._unsafe: set[asyncio.Future[None]] = set()
         self._reading: asyncio.Task[None] | None = None
+        self._waited = 0.0
+        """Seconds that this window was waited for so far."""
+        self._held = 0
+        """Bytes that the decoder holds, as the intake was told."""
+        self._is_large = False
+        """Whether this is one of the few connections that may have begun a large event."""
 
     async def run(self) -> None:
         """Converse until the shipper or `finish` ends it.
@@ -70,6 +77,9 @@ class Connection:
             await asyncio.gather(self._reading, acknowledging, return_exceptions=True)
             for safe in self._unsafe.copy():
                 safe.cancel()
+            self._intake.hold(-self._held)
+            if self._is_large:
+                self._intake.large.release()
 
     def finish(self) -> None:
         """Take no more, acknowledge what was taken, and end."""
@@ -82,17 +92,32 @@ class Connection:
                 self._decoder.feed(data)
                 while part := await self._next_part():
                     self._take(part)
+                await self._hold()
         finally:
             self._parts.put_nowait(None)
 
     async def _receive(self) -> bytes:
         if self._decoder.is_idle:
-            return await self._reader.read(_READ_SIZE)
+            return await self._stream.read()
+        begin = time.monotonic()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._reader.read(_READ_SIZE)
+            async with asyncio.timeout(min(PATIENCE_SECONDS, WINDOW_SECONDS - self._waited)):
+                return await self._stream.read()
         except TimeoutError as error:
-            raise SlowError("it paused inside a window") from error
+            raise SlowError("it paused inside a window, or took too long for it") from error
+        finally:
+            self._waited += time.monotonic() - begin
+
+    async def _hold(self) -> None:
+        """Account for what stays in the decoder; with much of one event, only go on as one of a few."""
+        self._intake.hold(self._decoder.held - self._held)
+        self._held = self._decoder.held
+        is_large = self._decoder.begun > LARGE_SIZE
+        if is_large and not self._is_large:
+            await self._intake.large.acquire()
+        elif self._is_large and not is_large:
+            self._intake.large.release()
+        self._is_large = is_large
 
     async def _next_part(self) -> Part | None:
         if self._decoder.is_idle:
@@ -101,8 +126,10 @@ class Connection:
         part = None
         try:
             while not await self._intake.has_room(KEEPALIVE_SECONDS):
-                await self._send(0)
+                await self._keep_alive(self._decoder.version)
             part = self._decoder.take(PART_SIZE)
+            if not part and self._intake.is_tight:
+                part = self._decoder.flush()
         finally:
             if not part:
                 self._free.release()
@@ -110,9 +137,11 @@ class Connection:
 
     def _take(self, part: Part) -> None:
         safe = None
+        if part.acknowledge is not None:
+            self._waited = 0
         if part.events:
             self._metrics.received.inc(len(part.events))
-            safe = self._intake.submit(part.events)
+            safe = self._intake.submit(part.events, self._marker)
             self._unsafe.add(safe)
             safe.add_done_callback(self._unsafe.discard)
         self._parts.put_nowait((safe, part))
@@ -124,18 +153,21 @@ class Connection:
             while safe and not safe.done():
                 await asyncio.wait((safe,), timeout=KEEPALIVE_SECONDS)
                 if not safe.done():
-                    await self._send(0)
+                    await self._keep_alive(part.version)
             count += len(part.events)
             if part.acknowledge is not None:
-                await self._send(part.acknowledge)
+                await self._send(acknowledgement(part.acknowledge, part.version))
                 self._metrics.acknowledged.inc(count)
                 count = 0
             self._free.release()
 
-    async def _send(self, sequence: int) -> None:
-        self._writer.write(acknowledgement(sequence))
+    async def _keep_alive(self, version: bytes) -> None:
+        if version != b"1":
+            await self._send(acknowledgement(0))
+
+    async def _send(self, data: bytes) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._writer.drain()
+                await self._stream.send(data)
         except TimeoutError as error:
             raise SlowError("it takes no acknowledgements") from error

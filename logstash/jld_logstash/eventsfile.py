@@ -38,6 +38,7 @@ class EventsFile:
         self._path = path
         self._backlog = Backlog(spool)
         self._metrics = metrics
+        metrics.backlog_events.set_function(lambda: len(self._backlog))
         self._wake = threading.Event()
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="events file", daemon=True)
@@ -97,9 +98,9 @@ class EventsFile:
 
     def _read(self, group: list[Record]) -> None:
         size = 0
-        while size < GROUP_LIMIT and (record := self._backlog.next()):
-            group.append(record)
-            size += len(record.event)
+        while size < GROUP_LIMIT and (records := self._backlog.take(100)):
+            group += records
+            size += sum(len(record.event) for record in records)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -4,11 +4,19 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from . import events
+from .events import Marker
 from .spool import Batch, Spool
 
-SIZE_LIMIT = 64 * 2**20
+SIZE_LIMIT = 32 * 2**20
 """Bytes of events in memory that the spool has not taken yet; with more, no shipper's events are looked at."""
+
+HELD_LIMIT = 16 * 2**20
+"""Bytes of windows that are not full yet; with more, windows go to the spool in whatever parts there are."""
+
+LARGE_SIZE = 2**16
+"""Bytes of an event that is not whole yet; only so many connections at a time may hold more:"""
+
+LARGE_LIMIT = 4
 
 
 class Intake:
@@ -17,6 +25,9 @@ class Intake:
     Args:
         spool: where they go.
         shipper: name of the shipper in events that have none.
+
+    Attributes:
+        large: what a connection needs to take more than LARGE_SIZE of an event.
     """
 
     def __init__(self, spool: Spool, shipper: str) -> None:
@@ -25,6 +36,22 @@ class Intake:
         self._size = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._held = 0
+        self.large = asyncio.Semaphore(LARGE_LIMIT)
+
+    @property
+    def size(self) -> int:
+        """Bytes of events in memory: those the spool has not taken, and those of windows that are not full."""
+        return self._size + self._held
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether windows that are not full should be cut."""
+        return self._held >= HELD_LIMIT
+
+    def hold(self, size: int) -> None:
+        """Take note of so many more, or with a negative number fewer, bytes that are not submitted yet."""
+        self._held += size
 
     async def has_room(self, seconds: float) -> bool:
         """Wait until there is memory for more events, and tell whether there is.
@@ -38,16 +65,21 @@ class Intake:
                     await self._room.wait()
         return self._room.is_set()
 
-    def submit(self, payloads: Sequence[bytes]) -> asyncio.Future[None]:
+    def marker(self, certificate: str) -> Marker:
+        """Give what makes records of the events of the shipper with a certificate for this name."""
+        return Marker(self._shipper, certificate)
+
+    def submit(self, payloads: Sequence[bytes], marker: Marker) -> asyncio.Future[None]:
         """Have events written; the future is done when they are safe, and cancelled when nobody needs to know.
 
         Args:
             payloads: JSON objects in UTF-8.
+            marker: of the shipper that they came from.
 
         Raises:
             ProtocolError: one of them is no such thing; none of them is written.
         """
-        batch = Batch(b"".join([events.record(payload, self._shipper) for payload in payloads]), len(payloads))
+        batch = Batch(b"".join([marker.record(payload) for payload in payloads]), len(payloads))
         safe = asyncio.wrap_future(batch.safe)
         self._count(len(batch.data))
         safe.add_done_callback(lambda _: self._count(-len(batch.data)))

@@ -1,17 +1,21 @@
-"""The Beats (lumberjack v2) protocol as bytes: no sockets here.
+"""The lumberjack protocol, v1 and v2 (Beats), as bytes: no sockets here.
 
-Its source is Elastic's code: `protocol/v2` of elastic/go-lumber, and BeatsParser of logstash-input-beats. All numbers
-are unsigned, 32 bits, big-endian; each frame begins with its version and its type, one byte each:
+Its source is Elastic's code: `protocol` of elastic/go-lumber, and BeatsParser of logstash-input-beats. All numbers are
+unsigned, 32 bits, big-endian; each frame begins with its version and its type, one byte each:
 
     2W count        window: that many events follow, to be acknowledged together
     2J seq len ...  an event, a JSON object
     2C len ...      zlib data, whole frames inside
     2A seq          acknowledgement, from the server; 0 only says that it is alive
+    1W 1C 1A        the same in v1, which knows no sign of life
+    1D seq count    an event of v1: so many pairs of name and value, each of both a length and text
 """
 
 import struct
 import zlib
 from typing import NamedTuple
+
+import orjson
 
 from .errors import ProtocolError
 
@@ -25,11 +29,18 @@ COMPRESSED_LIMIT = 256 * 2**20
 """Bytes of a compressed frame, inflated. It is inflated piece by piece, so that this bounds time, not memory; a limit
 of the ratio would do neither, and refuse honest logs, as blanks shrink to a thousandth."""
 
+WINDOWS_LIMIT = 1024
+"""Windows in a compressed frame, which has WINDOW_LIMIT events at the most: as a rule there is one window in it, and a
+few bytes must not make work for a minute."""
+
+PAIRS_LIMIT = 1024
+"""Pairs of an event of v1."""
+
 _PIECE = 2**18
 
 _HEADER = struct.Struct(">2sI")
 _EVENT_HEADER = struct.Struct(">2sII")
-_ACK = struct.Struct(">2sI")
+_LENGTH = struct.Struct(">I")
 
 
 class Part(NamedTuple):
@@ -38,27 +49,35 @@ class Part(NamedTuple):
     Attributes:
         events: JSON, not parsed yet.
         acknowledge: the sequence number to send once these and all before them are safe; None where the window goes on.
+        version: the protocol's, in which to answer.
     """
 
     events: list[bytes]
     acknowledge: int | None
+    version: bytes = b"2"
 
 
-def acknowledgement(sequence: int) -> bytes:
+def acknowledgement(sequence: int, version: bytes = b"2") -> bytes:
     """Write the frame that says that events are safe up to a sequence number, or with 0, that they are waited for."""
-    return _ACK.pack(b"2A", sequence)
+    return _HEADER.pack(version + b"A", sequence)
 
 
 class Decoder:
-    """Takes what arrives on one connection, in pieces of any size, and gives events."""
+    """Takes what arrives on one connection, in pieces of any size, and gives events.
+
+    Attributes:
+        version: the protocol's version of the last window.
+    """
 
     def __init__(self) -> None:
+        self.version = b"2"
         self._wire = bytearray()
         self._plain = bytearray()
         self._zlib: zlib._Decompress | None = None
         self._compressed = 0
         """Bytes of the compressed frame that have not been taken from the wire."""
-        self._inflated = 0
+        self._inflated = self._windows = self._count = 0
+        """Bytes, windows and events of the compressed frame so far."""
         self._has_more = False
         """Whether the inflater may give more without being given any."""
         self._held: Part | None = None
@@ -77,6 +96,16 @@ class Decoder:
     def is_idle(self) -> bool:
         """Whether nothing has begun that has not ended."""
         return not self._wire and not self._zlib and not self._missing
+
+    @property
+    def begun(self) -> int:
+        """Bytes of what is not whole yet, and so cannot be given."""
+        return len(self._wire) + len(self._plain)
+
+    @property
+    def held(self) -> int:
+        """Bytes of all that has not been given."""
+        return self.begun + self._size
 
     def take(self, size: int) -> Part | None:
         """Give the next events of what was fed, None when more has to be fed first.
@@ -97,61 +126,113 @@ class Decoder:
             if not self._zlib or not self._inflate(self._zlib):
                 return None
 
+    def flush(self) -> Part | None:
+        """Give what a window has so far, None when that is nothing."""
+        return self._cut(None) if self._events else None
+
     def _parse(self, buffer: bytearray, size: int) -> Part | None:
         """Take whole frames from the front, up to the end of a part or the begin of a compressed frame."""
         position, part = 0, None
         with memoryview(buffer) as view:
             while not part and len(view) - position >= _HEADER.size:
                 kind, number = _HEADER.unpack_from(view, position)
-                if kind == b"2J":
-                    end = self._end_of_event(view, position)
-                    if not end:
+                if kind in {b"2J", b"1D", b"1J"}:
+                    take = self._take_pairs if kind == b"1D" else self._take_objects
+                    end = take(view, position, size)
+                    if end == position:
                         break
-                    part = self._add(number, bytes(view[position + _EVENT_HEADER.size : end]), size)
-                    position = end
+                    position, part = end, self._cut_if_full(size)
+                    if self._zlib and self._count > WINDOW_LIMIT:
+                        raise ProtocolError(f"a compressed frame of more than {WINDOW_LIMIT} events")
                     continue
                 position += _HEADER.size
-                if kind == b"2W":
-                    part = self._open_window(number)
-                elif kind == b"2C":
+                if kind in {b"2W", b"1W"}:
+                    part = self._open_window(number, kind[:1])
+                elif kind in {b"2C", b"1C"}:
                     self._open_compressed(number)
                     break
                 else:
-                    raise ProtocolError(f"a frame begins with {kind!r}, which is none of 2W, 2J and 2C")
+                    raise ProtocolError(f"a frame begins with {kind!r}, which is none of 2W, 2J, 2C, 1W, 1D and 1C")
         del buffer[:position]
         return part
 
-    def _end_of_event(self, view: memoryview, position: int) -> int | None:
-        """Tell where an event ends, None when it is not there as a whole."""
-        if len(view) - position < _EVENT_HEADER.size:
-            return None
-        length = _EVENT_HEADER.unpack_from(view, position)[2]
-        if not 0 < length <= EVENT_LIMIT:
-            raise ProtocolError(f"an event of {length} bytes; 1 to {EVENT_LIMIT} are taken")
-        end = position + _EVENT_HEADER.size + int(length)
-        return end if end <= len(view) else None
+    def _take_objects(self, view: memoryview, position: int, size: int) -> int:
+        """Take whole events in JSON up to the end of a part, and tell where they end. It is run for each event."""
+        header, length_of_header, last = _EVENT_HEADER.unpack_from, _EVENT_HEADER.size, len(view)
+        events, taken, missing, highest = self._events, self._size, self._missing, self._sequence or 0
+        count = 0
+        while last - position >= length_of_header:
+            kind, sequence, length = header(view, position)
+            if kind not in {b"2J", b"1J"}:
+                break
+            if not 0 < length <= EVENT_LIMIT:
+                raise ProtocolError(f"an event of {length} bytes; 1 to {EVENT_LIMIT} are taken")
+            begin = position + length_of_header
+            if begin + length > last:
+                break
+            if count == missing:
+                if count:
+                    break
+                raise ProtocolError("an event outside of a window")
+            position = begin + length
+            events.append(bytes(view[begin:position]))
+            count += 1
+            if sequence > highest:  # noqa: PLR1730 a call would cost more
+                highest = sequence
+            taken += length
+            if taken >= size:
+                break
+        if count:
+            self._size, self._missing, self._sequence = taken, missing - count, highest
+            self._count += count
+        return position
 
-    def _add(self, sequence: int, event: bytes, size: int) -> Part | None:
+    def _take_pairs(self, view: memoryview, position: int, _: int) -> int:
+        """Take an event of v1, if it is there as a whole, and tell where it ends."""
+        if len(view) - position < _EVENT_HEADER.size:
+            return position
+        _, sequence, count = _EVENT_HEADER.unpack_from(view, position)
+        if not 0 < count <= PAIRS_LIMIT:
+            raise ProtocolError(f"an event of {count} pairs; 1 to {PAIRS_LIMIT} are taken")
+        texts: list[str] = []
+        end = position + _EVENT_HEADER.size
+        for _ in range(2 * count):
+            if len(view) - end < _LENGTH.size:
+                return position
+            length = _LENGTH.unpack_from(view, end)[0]
+            begin, end = end + _LENGTH.size, end + _LENGTH.size + length
+            if end - position > EVENT_LIMIT:
+                raise ProtocolError(f"an event of {end - position} bytes; up to {EVENT_LIMIT} are taken")
+            if end > len(view):
+                return position
+            texts.append(str(view[begin:end], errors="replace"))  # v1 says nothing of an encoding
         if not self._missing:
             raise ProtocolError("an event outside of a window")
-        self._events.append(event)
-        self._size += len(event)
+        self._events.append(orjson.dumps(dict(zip(texts[::2], texts[1::2], strict=True))))
+        self._size += end - position
         self._sequence = max(self._sequence or 0, sequence)
         self._missing -= 1
+        self._count += 1
+        return end
+
+    def _cut_if_full(self, size: int) -> Part | None:
         if not self._missing:
             return self._cut(self._sequence)
         return self._cut(None) if self._size >= size else None
 
-    def _open_window(self, count: int) -> Part | None:
+    def _open_window(self, count: int, version: bytes) -> Part | None:
         if count > WINDOW_LIMIT:
             raise ProtocolError(f"a window of {count} events; up to {WINDOW_LIMIT} are taken")
+        self._windows += 1
+        if self._zlib and self._windows > WINDOWS_LIMIT:
+            raise ProtocolError(f"a compressed frame of more than {WINDOWS_LIMIT} windows")
         # A window that begins before the last one was full ends that one; an empty one is acknowledged at once.
         part = self._cut(self._sequence) if self._missing and self._sequence is not None else None
-        self._missing = count
+        self._missing, self.version = count, version
         return part if count or part else self._cut(0)
 
     def _cut(self, acknowledge: int | None) -> Part:
-        part = Part(self._events, acknowledge)
+        part = Part(self._events, acknowledge, self.version)
         self._events, self._size = [], 0
         if acknowledge is not None:
             self._sequence = None
@@ -162,7 +243,8 @@ class Decoder:
             raise ProtocolError("a compressed frame inside a compressed frame")
         if not 0 < length <= COMPRESSED_LIMIT:
             raise ProtocolError(f"a compressed frame of {length} bytes; 1 to {COMPRESSED_LIMIT} are taken")
-        self._zlib, self._compressed, self._inflated, self._has_more = zlib.decompressobj(), length, 0, False
+        self._zlib, self._compressed, self._has_more = zlib.decompressobj(), length, False
+        self._inflated = self._windows = self._count = 0
 
     def _inflate(self, inflater: "zlib._Decompress") -> bool:
         """Inflate the next piece, or end the compressed frame; tell whether there was anything to do."""

@@ -3,6 +3,7 @@
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 
+from .intake import Intake
 from .spool import Spool
 
 
@@ -50,6 +51,12 @@ class Metrics:
             "1 while exchange, queue or the right to write are missing at the broker.",
             registry=registry,
         )
+        self.broker_outstanding = Gauge(
+            "logstash_broker_outstanding", "Messages sent and not confirmed yet.", registry=registry
+        )
+        self.backlog_events = Gauge(
+            "logstash_backlog_events", "Events read from the spool that are not confirmed yet.", registry=registry
+        )
         self.broker_reconnects = Counter(
             "logstash_broker_reconnects", "Attempts to connect to the broker after the first.", registry=registry
         )
@@ -72,6 +79,12 @@ class Metrics:
             ),
         ):
             Gauge(f"logstash_spool_{name}", meaning, registry=registry).set_function(value)
+
+    def watch(self, intake: Intake) -> None:
+        """Show what of the intake is in memory."""
+        name = "logstash_intake_size_bytes"
+        meaning = "Bytes of events in memory that are not in the spool yet."
+        Gauge(name, meaning, registry=self._registry).set_function(lambda: intake.size)
 
     def page(self) -> bytes:
         """Write all figures in Prometheus' text form."""

@@ -35,9 +35,16 @@ class Publisher:
 
     def __init__(self, settings: Settings, certificates: Certificates | None, spool: Spool, metrics: Metrics) -> None:
         self._settings = settings
+        self._target = broker.Target(
+            key=settings.shipper_name,
+            queue=settings.rabbitmq_target_queue,
+            queue_type=settings.rabbitmq_target_queue_type,
+            events_per_message=settings.rabbitmq_target_events_per_message,
+        )
         self._certificates = certificates
         self._backlog = Backlog(spool)
         self._metrics = metrics
+        metrics.backlog_events.set_function(lambda: len(self._backlog))
         self._backoff = broker.Backoff()
         self._session: broker.Session | None = None
         self._stopping = threading.Event()
@@ -92,7 +99,7 @@ class Publisher:
             self._parameters(),
             self._backlog,
             self._metrics,
-            key=self._settings.shipper_name,
+            target=self._target,
             backoff=self._backoff,
             report=self._trouble.set,
         )

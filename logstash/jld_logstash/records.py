@@ -24,16 +24,18 @@ class Record:
         begin: its position in the spool.
         end: the position after it.
         id: its own id; empty when it has none.
+        has_own_id: whether that was so when it was read.
         event: JSON.
         is_confirmed: whether its receiver has it.
     """
 
-    __slots__ = ("begin", "end", "event", "id", "is_confirmed")
+    __slots__ = ("begin", "end", "event", "has_own_id", "id", "is_confirmed")
 
     def __init__(self, begin: int, end: int, identity: bytes, event: bytes) -> None:
         self.begin = begin
         self.end = end
         self.id = identity
+        self.has_own_id = bool(identity)
         self.event = event
         self.is_confirmed = False
 
@@ -66,31 +68,30 @@ def decode(data: bytes, position: int) -> Iterator[Record | Damage]:
         data: whole records, if they are not damaged.
         position: where data begins in the spool.
     """
+    view, size = memoryview(data), len(data)
     begin = 0
-    while begin < len(data):
-        found = _record(data, begin, position)
-        if not found:
-            end = begin + 1
-            while not found and (end := data.find(_MARK, end)) >= 0:
-                found = _record(data, end, position)
-                end += 1
-            yield Damage(position + begin, found.begin if found else position + len(data))
-        if not found:
-            return
-        yield found
-        begin = found.end - position
+    while begin < size:
+        start = begin + _HEADER.size
+        # What _next does too is written out here: this is run for each event.
+        if start < size:
+            mark, length, checksum = _HEADER.unpack_from(data, begin)
+            end = start + length
+            if mark == _MARK and length and end <= size and zlib.crc32(view[start:end]) == checksum:
+                event = start + 1 + data[start]
+                yield Record(position + begin, position + end, data[start + 1 : event], data[event:end])
+                begin = end
+                continue
+        begin, damage = _next(data, begin + 1), begin
+        yield Damage(position + damage, position + begin)
 
 
-def _record(data: bytes, begin: int, position: int) -> Record | None:
-    """Read the record at an offset, None when there is none or a damaged one."""
-    start = begin + _HEADER.size
-    if len(data) <= start:
-        return None
-    mark, length, checksum = _HEADER.unpack_from(data, begin)
-    end = start + length
-    if mark != _MARK or not length or end > len(data):
-        return None
-    if zlib.crc32(memoryview(data)[start:end]) != checksum:
-        return None
-    event = start + 1 + data[start]
-    return Record(position + begin, position + end, data[start + 1 : event], data[event:end])
+def _next(data: bytes, begin: int) -> int:
+    """Find where the next record begins that is not damaged; the end, when there is none."""
+    while (begin := data.find(_MARK, begin)) >= 0:
+        start = begin + _HEADER.size
+        if start < len(data):
+            _, length, checksum = _HEADER.unpack_from(data, begin)
+            if length and start + length <= len(data) and zlib.crc32(data[start : start + length]) == checksum:
+                return begin
+        begin += 1
+    return len(data)

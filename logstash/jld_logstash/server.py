@@ -5,23 +5,30 @@ import contextlib
 import logging
 import socket
 import ssl
-from typing import Any
+from collections.abc import Collection
 
 from .connection import Connection, SlowError
 from .errors import BusyPortError, ProtocolError
 from .intake import Intake
 from .log import Sayings
 from .metrics import Metrics
-from .tls import Certificates, reason_of
+from .stream import Stream
+from .tls import Certificates, name_of, reason_of
 
 CONNECTION_LIMIT = 1000
 
 HANDSHAKE_SECONDS = 10
 
+HANDSHAKE_LIMIT = 100
+"""Connections whose handshake goes on; beyond it, others wait to be taken."""
+
+GRACE_SECONDS = 1
+"""While others wait, a handshake may take so long: who has no certificate cannot keep away those who have one."""
+
 SHUTDOWN_SECONDS = 0.5
 """How long a shipper's part of the end of TLS is waited for."""
 
-BACKLOG = 128
+BACKLOG = 1024
 """Connections that wait to be taken."""
 
 RETRY_SECONDS = 1
@@ -37,16 +44,23 @@ class Server:
         certificates: what to show and whom to trust.
         intake: where the events go.
         metrics: what is counted.
+        names: names of certificates that are heard; None hears all.
     """
 
-    def __init__(self, certificates: Certificates, intake: Intake, metrics: Metrics) -> None:
+    def __init__(
+        self, certificates: Certificates, intake: Intake, metrics: Metrics, names: Collection[str] | None = None
+    ) -> None:
         self._sayings = Sayings(_log)
         self._certificates = certificates
         self._intake = intake
         self._metrics = metrics
+        self._names = names
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], float] = {}
+        """When they began, the oldest first."""
+        self._handshake_over = asyncio.Event()
         self._connections: set[Connection] = set()
 
     def listen(self, host: str, port: int) -> int:
@@ -100,6 +114,7 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await self._wait_for_handshakes()
             try:
                 accepted, address = await loop.sock_accept(listener)
             except OSError as error:
@@ -111,53 +126,73 @@ class Server:
                 self._refuse("too-many", f"there are {CONNECTION_LIMIT} already", address[0])
                 accepted.close()
                 continue
-            task = asyncio.create_task(self._serve(accepted, address[0]))
+            task = asyncio.create_task(self._serve(accepted, address[0]), name=address[0])
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
+            self._handshakes[task] = loop.time()
+            task.add_done_callback(self._end_handshake)
+
+    async def _wait_for_handshakes(self) -> None:
+        """Wait until another handshake may begin."""
+        while len(self._handshakes) >= HANDSHAKE_LIMIT:
+            oldest, since = next(iter(self._handshakes.items()))
+            left = since + GRACE_SECONDS - asyncio.get_running_loop().time()
+            if left <= 0:
+                self._refuse("tls", "its handshake goes on while others wait", oldest.get_name())
+                oldest.cancel()
+                self._end_handshake(oldest)
+                continue
+            self._handshake_over.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._handshake_over.wait(), left)
+
+    def _end_handshake(self, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        self._handshake_over.set()
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        stream = Stream(accepted, self._certificates.context())
         try:
-            # Not asyncio's own server: that one keeps failed handshakes to itself.
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
-                accepted,
-                ssl=self._certificates.context(),
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-        except ConnectionResetError:  # a probe of the port, for example
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                shown = await stream.shake_hands()
+        except (OSError, asyncio.CancelledError) as error:
+            accepted.close()
+            if isinstance(error, TimeoutError):
+                self._refuse("tls", "its handshake takes too long", peer)
+            elif not isinstance(error, OSError):
+                raise
+            elif not isinstance(error, ConnectionError):  # which a probe of the port makes
+                self._refuse("tls", reason_of(error), peer)
             return
-        except OSError as error:
-            self._refuse("tls", reason_of(error), peer)
+        if task := asyncio.current_task():
+            self._end_handshake(task)
+        name = name_of(shown)
+        if name and (self._names is None or name in self._names):
+            self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
+            await self._hear(stream, peer, name)
             return
-        await self._hear(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+        self._refuse("tls", f"{name} is none of LOGSTASH_SHIPPERS" if name else "its certificate has no name", peer)
+        stream.abort()
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        shown = writer.get_extra_info("peercert")
-        name = _name(shown)
-        self._metrics.certificate_ends.labels(name).set(ssl.cert_time_to_seconds(shown["notAfter"]))
+    async def _hear(self, stream: Stream, peer: str, name: str) -> None:
         self._sayings.info(f"shipper {name} is connected", peer=peer)
-        connection = Connection(reader, writer, self._intake, self._metrics)
+        connection = Connection(stream, self._intake, self._metrics, name=name)
         self._connections.add(connection)
         self._metrics.connections.inc()
         try:
             await connection.run()
         except (ProtocolError, SlowError) as error:
             self._refuse("protocol" if isinstance(error, ProtocolError) else "slow", f"{name}: {error}", peer)
-            writer.transport.abort()
         except OSError:
             pass  # it will come again
         except Exception:  # noqa: BLE001 one connection must not end the others
             _log.exception("a connection ended on an unexpected error", extra={"peer": peer})
+        else:
+            await stream.close(SHUTDOWN_SECONDS)
         finally:
+            stream.abort()  # unless it is closed
             self._connections.discard(connection)
             self._metrics.connections.dec()
-            writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
         self._sayings.info(f"shipper {name} is gone", peer=peer)
 
     def _refuse(self, kind: str, reason: str, peer: str) -> None:
@@ -169,9 +204,3 @@ def _say_why(accepting: asyncio.Task[None]) -> None:
     """Log what ended the taking of connections, unless it was asked to end."""
     if not accepting.cancelled():
         _log.critical("no more shippers can connect", exc_info=accepting.exception())
-
-
-def _name(certificate: dict[str, Any]) -> str:
-    """Give the common name of a certificate's subject."""
-    fields = dict(pair for part in certificate.get("subject", ()) for pair in part)
-    return str(fields.get("commonName", "without a name"))

@@ -5,10 +5,10 @@ import os
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import BadSettingError
 
@@ -16,7 +16,7 @@ HOST_LIMIT = 253
 """Characters of a host's name (RFC 1035, section 2.3.4, without the bytes of lengths)."""
 
 NAME_LIMIT = 255
-"""Bytes of a routing key (AMQP 0-9-1, section 4.2.5.3: short strings)."""
+"""Bytes of a routing key, or of a queue's name (AMQP 0-9-1, section 4.2.5.3: short strings)."""
 
 LEAST_SPOOL = 32 * 2**20
 """The largest batch has to fit."""
@@ -44,10 +44,17 @@ def _host(text: str) -> str:
     return text
 
 
-def _routing_key(name: str) -> str:
+def _short(name: str) -> str:
     if not 0 < len(name.encode()) <= NAME_LIMIT:
         raise ValueError(f"should have 1 to {NAME_LIMIT} bytes")
     return name
+
+
+def _names(text: Any) -> Any:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError("should be names, separated by commas")
+    return names
 
 
 def _bytes(value: Any) -> Any:
@@ -69,7 +76,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
-    shipper_name: Annotated[str, AfterValidator(_routing_key)] = Field(
+    shipper_name: Annotated[str, AfterValidator(_short)] = Field(
         "jupyterlabdemo", description="AMQP routing key, and `shipper` of events that have none"
     )
     rabbitmq_target_host: Annotated[str, AfterValidator(_host)] | None = Field(
@@ -90,6 +97,15 @@ class Settings(BaseSettings):
         None, description="PEM certificate to show to a broker that asks for one"
     )
     rabbitmq_target_key_file: File | None = Field(None, description="PEM key of that certificate")
+    rabbitmq_target_queue: Annotated[str, AfterValidator(_short)] | None = Field(
+        None, description="durable queue to declare and to bind to the exchange; unset: whoever reads makes one"
+    )
+    rabbitmq_target_queue_type: Literal["quorum", "classic", "stream"] = Field(
+        "quorum", description="type of that queue: quorum, classic or stream"
+    )
+    rabbitmq_target_events_per_message: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="events that may share a message, one a line; with more than 1 readers have to expect that"
+    )
     logstash_events_file: File | None = Field(
         None, description="file to write events to, one a line, instead of publishing them"
     )
@@ -99,6 +115,9 @@ class Settings(BaseSettings):
     logstash_ca_file: File = Field(description="PEM certificates of the authorities that may vouch for shippers")
     logstash_certificate_file: File = Field(description="PEM certificate that shippers see")
     logstash_key_file: File = Field(description="PEM key of that certificate")
+    logstash_shippers: Annotated[list[str], NoDecode, BeforeValidator(_names)] | None = Field(
+        None, description="comma-separated names of the certificates that may ship; unset: all of the authorities'"
+    )
     logstash_spool_dir: File = Field(
         Path("/var/spool/logstash"), description="folder of the events that the broker has not confirmed yet"
     )

@@ -5,6 +5,7 @@ import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .errors import BadSettingError
 from .log import Sayings
@@ -122,6 +123,17 @@ def _check_readable(variable: str, file: Path) -> None:
         os.close(os.open(file, os.O_RDONLY))
     except OSError as error:
         raise BadSettingError(variable, str(file), f"should be a file to read ({error.strerror})") from error
+
+
+def name_of(certificate: dict[str, Any]) -> str | None:
+    """Give the name that a certificate is for: its common name, else the first of its other names, else None.
+
+    Args:
+        certificate: as ssl.SSLSocket.getpeercert gives it.
+    """
+    fields = dict(pair for part in certificate.get("subject", ()) for pair in part)
+    others = (value for _, value in certificate.get("subjectAltName", ()))
+    return fields.get("commonName") or next(others, None)
 
 
 def reason_of(error: OSError) -> str:

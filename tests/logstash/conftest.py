@@ -7,20 +7,24 @@ import re
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import vhost
 from broker import Broker
 from jld_embedded.certificates import Authority, Pair
-from jld_logstash import records, spool
+from jld_logstash import records, spool, tls
+from jld_logstash.intake import Intake
+from jld_logstash.metrics import Metrics
+from jld_logstash.server import Server
+from jld_logstash.settings import Settings
 from jld_logstash.spool import Batch, Spool
+from shipper import Shipper
 from stack import free_ports, until
 
 
@@ -59,7 +63,7 @@ class Certificates(NamedTuple):
         return context
 
     @contextlib.contextmanager
-    def shipper(self, port: int, context: ssl.SSLContext | None = None) -> Iterator["Shipper"]:
+    def shipper(self, port: int, context: ssl.SSLContext | None = None) -> Iterator[Shipper]:
         """Connect a shipper to a port; one that shows the right certificate unless another context is given."""
         context = context or self.context(self.client)
         with (
@@ -75,75 +79,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     authority = Authority(tmp_path_factory.mktemp("authority"))
     stranger = Authority(tmp_path_factory.mktemp("stranger")).issue("stranger")
     return Certificates(authority.certificate, authority.issue("logstash"), authority.issue("filebeat"), stranger)
-
-
-def window(count: int) -> bytes:
-    """Write a window frame."""
-    return b"2W" + struct.pack(">I", count)
-
-
-def event(sequence: int, fields: object) -> bytes:
-    """Write the frame of an event; bytes are taken as they are."""
-    payload = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    return b"2J" + struct.pack(">II", sequence, len(payload)) + payload
-
-
-def compressed(frames: bytes) -> bytes:
-    """Write a compressed frame around frames."""
-    payload = zlib.compress(frames, 3)
-    return b"2C" + struct.pack(">I", len(payload)) + payload
-
-
-class Shipper:
-    """A shipper that believes nothing: an acknowledgement that does not fit what it sent fails the test.
-
-    Args:
-        connection: the connection to the collector.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.keepalives = 0
-
-    def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
-        self.connection.sendall(data)
-
-    def ship(self, events: Sequence[object], first: int = 1, *, compress: bool = True) -> int:
-        """Send a window and wait until it is acknowledged; give the number that was."""
-        self.send_window(events, first, compress=compress)
-        acknowledged = self.acknowledged()
-        assert acknowledged == first + len(events) - 1
-        return acknowledged
-
-    def send_window(self, events: Sequence[object], first: int = 1, *, compress: bool = True) -> None:
-        """Send a window, as Filebeat does."""
-        frames = b"".join(event(first + number, fields) for number, fields in enumerate(events))
-        self.send(window(len(events)) + (compressed(frames) if compress else frames))
-
-    def acknowledged(self) -> int:
-        """Wait for the next acknowledgement that is none of a keep-alive."""
-        while not (number := self.frame()):
-            self.keepalives += 1
-        return number
-
-    def frame(self) -> int:
-        """Read one acknowledgement, 0 for a keep-alive."""
-        data = b""
-        while len(data) < 6:
-            more = self.connection.recv(6 - len(data))
-            if not more:
-                raise ConnectionAbortedError(f"the collector closed the connection after {data!r}")
-            data += more
-        assert data[:2] == b"2A"
-        return int(struct.unpack(">I", data[2:])[0])
-
-    def is_closed(self) -> bool:
-        """Tell whether the collector has closed the connection without another acknowledgement."""
-        try:
-            return not self.connection.recv(6)
-        except ConnectionError:
-            return True
 
 
 class Collector:
@@ -337,6 +272,44 @@ def collect(
     return start
 
 
+class Listening:
+    """A server in this process, with its spool.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, names: list[str] | None = None) -> None:
+        self.spool = Spool(folder, 2**30)
+        self.metrics = Metrics(self.spool)
+        self.intake = Intake(self.spool, "test")
+        self.server = Server(tls.for_shippers(settings), self.intake, self.metrics, names)
+        self.port = self.server.listen("127.0.0.1", 0)
+        self.spool.start()
+
+    def stored(self) -> list[str]:
+        """Give the events in the spool."""
+        return [record.event.decode() for record in self.spool.read(0)]
+
+
+@pytest.fixture
+async def listening(
+    request: pytest.FixtureRequest, tmp_path: Path, settings: dict[str, str]
+) -> AsyncIterator[Listening]:
+    """Give a server; a parameter is the names of certificates that it hears."""
+    typed = Settings(**{name.lower(): value for name, value in settings.items()})  # type: ignore[arg-type] # parsed
+    found = Listening(tmp_path / "spool", typed, getattr(request, "param", None))
+    yield found
+    await found.server.close(1)
+    found.spool.close(5)
+
+
+@pytest.fixture
+def connected(certificates: Any) -> Callable[..., Any]:
+    """Give a function that connects a shipper to a port."""
+    return certificates.shipper  # type: ignore[no-any-return] # from another file
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
     """Give a function that reads the events that the collector wrote to its file."""
@@ -381,3 +354,24 @@ def to_broker(broker: Broker) -> dict[str, str | None]:
         "RABBITMQ_TARGET_USER": "logstash",
         "RABBITMQ_TARGET_PASSWORD_FILE": str(broker.password_file),
     }
+
+
+@pytest.fixture(scope="session")
+def hosts(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give names of virtual hosts that have nothing yet."""
+    vhost.make(broker, tmp_path_factory.mktemp("definitions"))
+    return iter(vhost.HOSTS)
+
+
+@pytest.fixture
+def host(broker: Broker, hosts: Iterator[str]) -> Iterator[vhost.Host]:
+    """Give a virtual host that has nothing yet."""
+    made = vhost.Host(broker, next(hosts))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def to_host(to_broker: dict[str, str | None], host: vhost.Host) -> dict[str, str | None]:
+    """Give the settings with which the collector publishes to that host."""
+    return to_broker | {"RABBITMQ_TARGET_VHOST": host.name}

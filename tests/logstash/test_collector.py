@@ -1,6 +1,7 @@
 """The collector as a process: from a shipper to a file, refusals to start, crashes, the end."""
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from cryptography import x509
 from jld_logstash.collector import run
 from jld_logstash.errors import BadSettingError
+from shipper import event, window
 from stack import until
 
 BROKER = {"RABBITMQ_TARGET_HOST": "x", "RABBITMQ_TARGET_USER": "x", "RABBITMQ_TARGET_PASSWORD": "x"}
@@ -23,7 +25,7 @@ Written = Callable[[], list[dict[str, Any]]]
 
 
 def test_from_shipper_to_file(collect: Collect, written: Written, certificates: Any) -> None:
-    """What a shipper sends is in the file, with the name of the shipper where it had none and without `@metadata`."""
+    """What a shipper sends is in the file, with its name and its certificate's, and without `@metadata`."""
     collector = collect(SHIPPER_NAME="somewhere")
     with collector.shipper() as shipper:
         shipper.ship([{"message": "a", "@metadata": {"beat": "filebeat"}}, {"message": "b", "shipper": "another"}])
@@ -34,9 +36,9 @@ def test_from_shipper_to_file(collect: Collect, written: Written, certificates: 
         ends = collector.metric('logstash_shipper_certificate_expiry_timestamp_seconds{shipper="filebeat"}')
         assert ends == shown.not_valid_after_utc.timestamp()
     assert written() == [
-        {"message": "a", "shipper": "somewhere"},
-        {"message": "b", "shipper": "another"},
-        {"message": "c", "shipper": "somewhere"},
+        {"message": "a", "shipper": "somewhere", "shipper_certificate": "filebeat"},
+        {"message": "b", "shipper": "another", "shipper_certificate": "filebeat"},
+        {"message": "c", "shipper": "somewhere", "shipper_certificate": "filebeat"},
     ]
     for name in ("received", "acknowledged", "published", "confirmed"):
         assert collector.metric(f"logstash_events_{name}_total") == 3
@@ -62,6 +64,25 @@ def test_health(collect: Collect) -> None:
     assert collector.messages() == ["listens", "ends"]
 
 
+def test_memory_of_many_connections(collect: Collect, certificates: Any) -> None:
+    """Five hundred shippers, each in the middle of a window, take less memory than what containers have."""
+    collector = collect()
+    context = certificates.context(certificates.client)
+    port = collector.started()["beats_port"]
+    text = event(1, {"text": "x" * 2**17})
+    with contextlib.ExitStack() as stack:
+        shippers = [stack.enter_context(certificates.shipper(port, context)) for _ in range(500)]
+        for shipper in shippers:
+            shipper.send(window(3) + text + text + text[: 2**15])
+        until("all are heard", lambda: collector.metric("logstash_events_received_total") >= 200)
+        for shipper in shippers:
+            shipper.send(text[2**15 :])
+        assert {shipper.acknowledged() for shipper in shippers} == {1}
+    status = Path(f"/proc/{collector.process.pid}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index] # the kernel writes it
+    assert peak < 400_000
+
+
 def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None:
     """A full spool takes nothing more and is not ready, and still has all that it acknowledged."""
     collector = collect(**to_nowhere, LOGSTASH_SPOOL_LIMIT="32M")
@@ -83,6 +104,8 @@ def test_full_spool(collect: Collect, to_nowhere: dict[str, str | None]) -> None
     assert collector.get("/readyz").json()["error"] == "not-ready"
     assert collector.get("/healthz").status_code == 200
     assert collector.metric("logstash_spool_events") == acknowledged
+    assert collector.metric("logstash_intake_size_bytes") > 2**22
+    assert collector.metric("logstash_backlog_events") == 0
     assert 0 < collector.metric("logstash_spool_size_bytes") < collector.metric("logstash_spool_limit_bytes")
     assert collector.end() == 0
     shipping.join(10)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,24 +27,36 @@ class ForgetfulDisk:
         self.files: dict[int, bytes] = {}
         self.names: dict[str, int] = {}
         self.trace: list[str] = []
+        self.on_sync: Callable[[], None] = lambda: None
+        self._kept: list[int] = []
+        """Descriptors, so that no number of a file is given to another one."""
         self._fsync = os.fsync
         monkeypatch.setattr(os, "fsync", self.sync)
 
     def sync(self, file: int) -> None:
         """Remember a file's content, or a folder's names."""
+        self.on_sync()
         self._fsync(file)
         path = Path(f"/proc/self/fd/{file}").readlink()
         self.trace.append(path.name)
         if path == self.folder:
             self.names = {entry.name: entry.inode() for entry in os.scandir(path)}
         else:
+            if os.fstat(file).st_ino not in self.files:
+                self._kept.append(os.dup(file))
             self.files[os.fstat(file).st_ino] = path.read_bytes()
+        self.on_sync()
 
     def after_power_cut(self, folder: Path) -> None:
         """Write what is left into another folder."""
         folder.mkdir()
         for name, inode in self.names.items():
             (folder / name).write_bytes(self.files.get(inode, b""))
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for file in self._kept:
+            os.close(file)
 
 
 @pytest.mark.usefixtures("small_segments")
@@ -70,6 +83,42 @@ def test_power_cut(spools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("seed", range(4))
+def test_power_cut_at_any_sync(spools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Before and after each sync, what is safe and not confirmed survives a power cut, however both go on."""
+    chance = random.Random(seed)
+    disk = ForgetfulDisk(spools.folder, monkeypatch)
+    safe: set[str] = set()
+    confirmed: set[str] = set()
+    cuts: list[tuple[Path, set[str]]] = []
+
+    def cut() -> None:
+        cuts.append((tmp_path / f"cut-{len(cuts)}", safe - confirmed))
+        disk.after_power_cut(cuts[-1][0])
+
+    monkeypatch.setattr("jld_logstash.spool.CURSOR_SECONDS", 0)
+    with spools.open() as found:
+        disk.on_sync = cut
+        backlog, given = Backlog(found), []
+        for number in range(25):
+            added = spools.batch(f"{number}")
+            added.safe.add_done_callback(lambda _, name=f"{number}": safe.add(name))
+            found.append(added)
+            added.safe.result(5)
+            given += backlog.take(chance.randrange(4))
+            if given and chance.random() < 0.7:
+                some = [given.pop(chance.randrange(len(given))) for _ in range(chance.randrange(len(given)) + 1)]
+                confirmed.update(record.id.decode() for record in some)
+                backlog.confirm(some)
+    disk.on_sync = lambda: None
+    disk.close()
+    assert len(cuts) > 100
+    for left, expected in cuts:
+        with spools.open(folder=left) as found:
+            assert expected <= set(spools.held(found))
+
+
+@pytest.mark.usefixtures("small_segments")
 def test_cursor_before_removal(spools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment is removed only after the cursor that makes it superfluous is on disk."""
     disk = ForgetfulDisk(spools.folder, monkeypatch)
@@ -86,8 +135,7 @@ def test_cursor_before_removal(spools: Any, monkeypatch: pytest.MonkeyPatch) -> 
         first = spools.segments()[0]
         disk.trace.clear()
         backlog = Backlog(found)
-        record = backlog.next()
-        assert record
+        (record,) = backlog.take(1)
         backlog.confirm([record])
         until("the first segment is gone", lambda: not first.exists())
     assert disk.trace[:3] == ["cursor.new", "spool", f"unlink {first.name}"]
@@ -199,7 +247,7 @@ def test_cursor_on_a_full_disk(spools: Any, monkeypatch: pytest.MonkeyPatch) -> 
             spools.store(found, name)
         disk.refuses = {"write": errno.ENOSPC, "cursor": 1}
         backlog = Backlog(found)
-        given = [record for record in iter(backlog.next, None) if record]
+        given = backlog.take(1000)
         backlog.confirm(given[:2])
         until("the confirmed ones are removed", lambda: len(spools.segments()) == 1)
         del disk.refuses["cursor"]

@@ -7,7 +7,15 @@ import zlib
 import pytest
 from jld_logstash import lumberjack
 from jld_logstash.errors import ProtocolError
-from jld_logstash.lumberjack import COMPRESSED_LIMIT, EVENT_LIMIT, WINDOW_LIMIT, Decoder, Part, acknowledgement
+from jld_logstash.lumberjack import (
+    COMPRESSED_LIMIT,
+    EVENT_LIMIT,
+    PAIRS_LIMIT,
+    WINDOW_LIMIT,
+    Decoder,
+    Part,
+    acknowledgement,
+)
 
 EVENT_1 = b'{"message":"one"}'
 EVENT_2 = b'{"message":"two"}'
@@ -20,6 +28,15 @@ COMPRESSED = bytes.fromhex(
     "3243 00000041 7801 01 3600 c9ff"
 ) + FRAME_1 + FRAME_2 + struct.pack(">I", zlib.adler32(FRAME_1 + FRAME_2))  # fmt: skip
 
+DATA_1 = bytes.fromhex("3144 00000001 00000001 00000004") + b"line" + bytes.fromhex("00000003") + b"one"
+DATA_2 = bytes.fromhex("3144 00000002 00000002 00000004") + b"line" + bytes.fromhex("00000003") + b"two"
+DATA_2 += bytes.fromhex("00000004") + b"host" + bytes.fromhex("00000002 c3ff")
+
+
+def framed(payload: bytes, kind: bytes = b"2C") -> bytes:
+    """Write a frame that has a length and a payload."""
+    return kind + struct.pack(">I", len(payload)) + payload
+
 
 def parts(data: bytes, size: int = 2**20) -> list[Part]:
     """Give all parts of what a fresh decoder is fed at once."""
@@ -28,14 +45,33 @@ def parts(data: bytes, size: int = 2**20) -> list[Part]:
     return list(iter(lambda: decoder.take(size), None))
 
 
-def framed(payload: bytes, kind: bytes = b"2C") -> bytes:
-    """Write a frame that has a length and a payload."""
-    return kind + struct.pack(">I", len(payload)) + payload
-
-
 def test_acknowledgement() -> None:
     """An acknowledgement is its type and the sequence number."""
     assert acknowledgement(2048) == bytes.fromhex("3241 00000800")
+    assert acknowledgement(2048, b"1") == bytes.fromhex("3141 00000800")
+
+
+@pytest.mark.parametrize(
+    "frames", [DATA_1 + DATA_2, framed(zlib.compress(DATA_1 + DATA_2), b"1C")], ids=["plain", "compressed"]
+)
+def test_version_1(frames: bytes) -> None:
+    """Events of v1, pairs of names and text, become JSON objects of text, and are answered in v1, however cut."""
+    data = b"1W\0\0\0\x02" + frames
+    expected = Part([b'{"line":"one"}', '{"line":"two","host":"\ufffd\ufffd"}'.encode()], 2, b"1")
+    assert parts(data) == [expected]
+    for cut in range(1, len(data)):
+        decoder = Decoder()
+        decoder.feed(data[:cut])
+        assert decoder.take(2**20) is None
+        decoder.feed(data[cut:])
+        assert decoder.take(2**20) == expected
+        assert decoder.is_idle
+
+
+def test_versions_alternate() -> None:
+    """Each window is answered in its own version."""
+    data = b"1W\0\0\0\x01" + DATA_1 + WINDOW + FRAME_1 + FRAME_2 + b"1W\0\0\0\x01" + FRAME_1
+    assert [part.version for part in parts(data)] == [b"1", b"2", b"1"]
 
 
 @pytest.mark.parametrize("frames", [FRAME_1 + FRAME_2, COMPRESSED], ids=["plain", "compressed"])
@@ -110,6 +146,18 @@ def test_long_window_in_parts() -> None:
     assert parts(WINDOW + COMPRESSED, size=len(EVENT_1)) == [Part([EVENT_1], None), Part([EVENT_2], 2)]
 
 
+def test_what_is_there() -> None:
+    """What a window has so far can be had before it is full; what is not whole yet is told in bytes."""
+    decoder = Decoder()
+    decoder.feed(WINDOW + FRAME_1 + FRAME_2[:-1])
+    assert decoder.take(2**20) is None
+    assert decoder.begun == len(FRAME_2) - 1
+    assert decoder.flush() == Part([EVENT_1], None)
+    assert decoder.flush() is None
+    decoder.feed(FRAME_2[-1:])
+    assert decoder.take(2**20) == Part([EVENT_2], 2)
+
+
 def test_cut_of_a_window_in_parts() -> None:
     """A window that is cut after a part of it was given is acknowledged up to that part."""
     data = b"2W\0\0\0\x05" + FRAME_1 + WINDOW
@@ -171,7 +219,13 @@ def test_checksum_comes_first() -> None:
     ("data", "reason"),
     [
         (b"GET / HTTP/1.1\r\n", "b'GE'"),
-        (b"1W\0\0\0\x01", "b'1W'"),
+        (b"1X\0\0\0\x01", "b'1X'"),
+        (b"1W\0\0\0\x01" + b"2D\0\0\0\x01\0\0\0\x01", "b'2D'"),
+        (DATA_1, "outside of a window"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\0", "an event of 0 pairs"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01" + struct.pack(">I", PAIRS_LIMIT + 1), "an event of 1025 pairs"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff", "an event of 4294967309 bytes"),
+        (b"1W\0\0\0\x01" + framed(zlib.compress(COMPRESSED), b"1C"), "inside a compressed frame"),
         (b"3W\0\0\0\x01", "b'3W'"),
         (b"2X\0\0\0\x01", "b'2X'"),
         (b"2A\0\0\0\x01", "b'2A'"),
@@ -201,11 +255,22 @@ def test_refused(data: bytes, reason: str) -> None:
     assert reason in str(refusal.value)
 
 
-def test_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compressed frame that goes on and on is refused at the limit, and never inflated as a whole."""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"2W\0\0\0\x08" + 8 * (b"2J\0\0\0\x01" + struct.pack(">I", 2**20) + bytes(2**20)), "inflates to more than"),
+        (b"2W\0\0\0\x01" * 2**20, "more than 1024 windows"),
+        (b"2W\0\0\0\0" * 2**20, "more than 1024 windows"),
+        ((b"2W\0\0\x10\0" + b"2J\0\0\0\x01\0\0\0\x02{}" * 2**12) * 2**6, "more than 65536 events"),
+        ((b"1W\0\0\x10\0" + DATA_1 * 2**12) * 2**6, "more than 65536 events"),
+    ],
+    ids=["bytes", "windows", "empty windows", "events", "events of v1"],
+)
+def test_bomb(monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str) -> None:
+    """A compressed frame that goes on and on is refused at its limits, and never inflated as a whole."""
     monkeypatch.setattr(lumberjack, "COMPRESSED_LIMIT", 2**22)
     decoder = Decoder()
-    decoder.feed(framed(zlib.compress(b"2W\0\0\0\x01" * 2**20)))
-    with pytest.raises(ProtocolError, match="inflates to more than 4194304 bytes"):
+    decoder.feed(framed(zlib.compress(content + content)))
+    with pytest.raises(ProtocolError, match=reason):
         list(iter(lambda: decoder.take(2**20), None))
-    assert len(decoder._plain) < 2**20
+    assert len(decoder._plain) < 2**21

@@ -5,8 +5,9 @@ import random
 from typing import Any
 
 import pytest
-from jld_logstash import events, records
+from jld_logstash import records
 from jld_logstash.errors import ProtocolError
+from jld_logstash.events import Marker
 from jld_logstash.records import Damage, Record
 
 
@@ -60,7 +61,7 @@ def test_noise() -> None:
 
 def through(event: bytes) -> tuple[bytes, bytes]:
     """Give id and event of the record that becomes of an event."""
-    (item,) = records.decode(events.record(event, "me"), 0)
+    (item,) = records.decode(Marker("me", "node-1").record(event), 0)
     assert isinstance(item, Record)
     return item.id, item.event
 
@@ -74,8 +75,8 @@ def through(event: bytes) -> tuple[bytes, bytes]:
     ],
 )
 def test_untouched(event: bytes) -> None:
-    """An event that has a shipper stays as it is, byte by byte."""
-    assert through(event)[1] == event
+    """An event that has a shipper stays as it is, byte by byte, behind the name of the certificate it came with."""
+    assert through(event)[1] == b'{"shipper_certificate":"node-1",' + event[1:]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +87,16 @@ def test_untouched(event: bytes) -> None:
         (b'{"@metadata":{"beat":"filebeat"},"shipper":"x"}', {"shipper": "x"}),
         (b'{"a":{"@metadata":1}}', {"a": {"@metadata": 1}, "shipper": "me"}),
         (b'{\n"shipper":\r\n"x"\n}', {"shipper": "x"}),
+        (b' {"a": 1} ', {"shipper": "me", "a": 1}),
+        (b'{"shipper_certificate":"node-2"}', {"shipper": "me"}),
+        (b'{"shipper\\u005fcertificate":"node-2","shipper_certificate":["node-3"]}', {"shipper": "me"}),
     ],
 )
-def test_changed(event: bytes, becomes: object) -> None:
-    """`shipper` is added where it is missing, `@metadata` is dropped, and an event has one line."""
+def test_changed(event: bytes, becomes: dict[str, object]) -> None:
+    """`shipper` is added, `@metadata` dropped, an event has one line, and nobody speaks as somebody else."""
     changed = through(event)[1]
-    assert json.loads(changed) == becomes
+    assert json.loads(changed) == becomes | {"shipper_certificate": "node-1"}
+    assert changed.count(b"certificate") == 1
     assert len(changed.splitlines()) == 1
 
 
@@ -116,4 +121,4 @@ def test_id(event: bytes, identity: bytes) -> None:
 def test_no_event(event: bytes) -> None:
     """What is no JSON object is refused."""
     with pytest.raises(ProtocolError, match="an event that is not"):
-        events.record(event, "me")
+        Marker("me", "node-1").record(event)

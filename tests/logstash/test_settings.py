@@ -44,6 +44,13 @@ def test_defaults(load: Any) -> None:
     assert (settings.logstash_host, settings.logstash_port, settings.logstash_beats_port) == ("0.0.0.0", 8087, 5044)
     assert settings.logstash_spool_dir == Path("/var/spool/logstash")
     assert settings.logstash_spool_limit == 2**30
+    assert settings.logstash_shippers is settings.rabbitmq_target_queue is None
+    assert (settings.rabbitmq_target_queue_type, settings.rabbitmq_target_events_per_message) == ("quorum", 1)
+
+
+def test_names(load: Any) -> None:
+    """Names are separated by commas, with blanks or without."""
+    assert load(TO_FILE | {"LOGSTASH_SHIPPERS": "node-1, node-2"}).logstash_shippers == ["node-1", "node-2"]
 
 
 @pytest.mark.parametrize("host", ["a", "a-1.b_2.", "a" * 63, "bücher.example", "192.0.2.1", "2001:db8::1"])
@@ -110,6 +117,16 @@ def test_sizes(load: Any, text: str, size: int) -> None:
         (TO_FILE | {"LOGSTASH_SPOOL_LIMIT": "lots"}, "LOGSTASH_SPOOL_LIMIT=lots: should be an amount such as 512M"),
         (TO_FILE | {"LOGSTASH_SPOOL_LIMIT": "31M"}, "LOGSTASH_SPOOL_LIMIT=31M: should be an amount such as 512M"),
         (TO_FILE | {"SHIPPER_NAME": "ü" * 128}, f"SHIPPER_NAME={'ü' * 128}: should have 1 to 255 bytes"),
+        (TO_FILE | {"LOGSTASH_SHIPPERS": "a,,b"}, "LOGSTASH_SHIPPERS=a,,b: should be names, separated by commas"),
+        (TO_BROKER | {"RABBITMQ_TARGET_QUEUE": "q" * 256}, f"RABBITMQ_TARGET_QUEUE={'q' * 256}: should have 1 to 255"),
+        (
+            TO_BROKER | {"RABBITMQ_TARGET_QUEUE_TYPE": "lazy"},
+            "RABBITMQ_TARGET_QUEUE_TYPE=lazy: should be 'quorum', 'classic' or 'stream'",
+        ),
+        (
+            TO_BROKER | {"RABBITMQ_TARGET_EVENTS_PER_MESSAGE": "0"},
+            "RABBITMQ_TARGET_EVENTS_PER_MESSAGE=0: should be greater than or equal to 1",
+        ),
         (TO_FILE | {"LOGSTASH_PORT": "1\n2"}, "LOGSTASH_PORT='1\\n2': should be a valid integer"),
     ],
 )

@@ -19,8 +19,7 @@ def test_kept_over_a_restart(spools: Any) -> None:
         spools.store(first, "a", "b")
         spools.store(first, "c")
         backlog = Backlog(first)
-        record = backlog.next()
-        assert record
+        (record,) = backlog.take(1)
         backlog.confirm([record])
         assert first.events == 2
     with spools.open() as second:
@@ -113,7 +112,7 @@ def test_damage(spools: Any, caplog: pytest.LogCaptureFixture) -> None:
         assert spools.held(second) == ["a", "c", "e"]
         assert (second.events, second.damages) == (3, 2)
         backlog = Backlog(second)
-        backlog.confirm([record for record in iter(backlog.next, None) if record])
+        backlog.confirm(backlog.take(1000))
         assert second.events == 0
     assert [record.message for record in caplog.records] == [
         "repaired the spool: 0 bytes of a torn end cut off, 2 damaged places skipped"
@@ -179,7 +178,7 @@ def test_full(spools: Any, caplog: pytest.LogCaptureFixture) -> None:
         assert not waiting[-1].safe.done()
         backlog, read = Backlog(found), []
         while not waiting[-1].safe.done() or found.events:
-            some = [record for record in iter(backlog.next, None) if record]
+            some = backlog.take(1000)
             read += [record.id.decode() for record in some]
             backlog.confirm(some)
             assert found.size <= limit
@@ -199,8 +198,7 @@ def test_larger_than_what_is_left(spools: Any) -> None:
         found.append(large)
         until("it waits", lambda: found.trouble)
         backlog = Backlog(found)
-        record = backlog.next()
-        assert record
+        (record,) = backlog.take(1)
         backlog.confirm([record])
         large.safe.result(5)
         assert spools.held(found) == ["b" * 200, "c" * 200]
@@ -216,7 +214,7 @@ def test_nobody_waits(spools: Any) -> None:
         until("it waits", lambda: found.trouble)
         left.safe.cancel()
         backlog = Backlog(found)
-        backlog.confirm([record for record in iter(backlog.next, None) if record])
+        backlog.confirm(backlog.take(1000))
         until("it takes events again", lambda: found.trouble is None)
         spools.store(found, "e")
         assert spools.held(found) == ["e"]
@@ -227,12 +225,12 @@ def test_confirmed_out_of_order(spools: Any) -> None:
     with spools.open() as found:
         spools.store(found, *"abcd")
         backlog = Backlog(found)
-        a, b, c, d = (record for record in iter(backlog.next, None) if record)
+        a, b, c, d = backlog.take(4)
         backlog.confirm([c, b])
         assert (found.position, found.events) == (0, 4)
         backlog.retry([d])
         backlog.retry([a])
-        assert (backlog.next(), backlog.next(), backlog.next()) == (a, d, None)
+        assert backlog.take(3) == [a, d]
         backlog.confirm([a])
         assert (found.position, found.events) == (c.end, 1)
         backlog.confirm([d])
@@ -246,7 +244,7 @@ def test_memory_of_the_backlog(spools: Any, monkeypatch: pytest.MonkeyPatch) -> 
         for limit, value, count in (("COUNT_LIMIT", 3, 3), ("SIZE_LIMIT", 2 * len('{"n":"a"}'), 2)):
             with monkeypatch.context() as patch:
                 patch.setattr(f"jld_logstash.backlog.{limit}", value)
-                assert len(list(iter(Backlog(found).next, None))) == count
+                assert len(Backlog(found).take(1000)) == count
 
 
 def test_second_collector(spools: Any) -> None:
