@@ -49,6 +49,7 @@ def test_line_of_a_cell_is_at_the_broker_in_time(stack: Stack, lab: Lab, arrived
     assert stack.origin(event) == ("lab", "alice")
     assert event["log"]["file"]["path"].endswith(".log")
     assert event["shipper"] == arrived.keys[found[0]] == "jupyterlabdemo"
+    assert event["shipper_certificate"] == "filebeat"
     assert event["host"]["name"]
     assert event["event"]["id"] == properties.message_id
     assert event["event"]["id"].endswith(f"-{event['log']['offset']}")

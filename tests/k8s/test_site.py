@@ -30,6 +30,9 @@ def test_new_settings_name_what_must_be_set(tmp_path: Path) -> None:
     assert {"GITHUB_CLIENT_ID", "OAUTH_CALLBACK_URL", "RABBITMQ_TARGET_HOST", "RABBITMQ_TARGET_USER"} <= opened
     assert "#LAB_CPU_LIMIT=1" in text
     assert "#K8S_NODE_CIDRS=" in text
+    assert "#RABBITMQ_TARGET_QUEUE=\n" in text
+    assert "#RABBITMQ_TARGET_QUEUE_TYPE=quorum" in text
+    assert "#RABBITMQ_TARGET_EVENTS_PER_MESSAGE=1" in text
     assert "SECRET=" not in text
 
 

@@ -229,6 +229,8 @@ class Stack:
             "LOGSTASH_PORT": self.ports["logstash"],
             "LOGSTASH_BEATS_PORT": self.ports["logstash_beats"],
             "LOGSTASH_SPOOL_DIR": self.state.root / "logstash",
+            # The authority vouches for the broker too, which has no business here.
+            "LOGSTASH_SHIPPERS": "filebeat",
             **self.tls("LOGSTASH", "logstash"),
         }
         environment = self.environment(("LOGSTASH_", "SHIPPER_NAME"), fixed)
