@@ -84,6 +84,8 @@ class Client:
         """Whether the log does not say that the collector takes events, or says otherwise."""
         self._heard = self._progressed = 0.0
         self._renewed = asyncio.Event()
+        metrics.waiting.set_function(lambda: len(self._ahead) + len(self._unsent))
+        metrics.outstanding.set_function(lambda: len(self._windows))
 
     async def wait_idle(self) -> None:
         """Wait until all that was taken from the source is acknowledged."""

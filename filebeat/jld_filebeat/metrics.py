@@ -34,6 +34,8 @@ class Metrics:
                 ("lag_seconds", "Age of the oldest bytes that the collector does not have"),
             )
         )
+        self.waiting = self._gauge("windows_waiting", "Windows that were read and are not sent.")
+        self.outstanding = self._gauge("windows_outstanding", "Windows that were sent and are not acknowledged.")
         self.connected = self._gauge("connected", "1 while there is a connection to the collector, else 0.")
         self.certificate_ends = self._gauge(
             "collector_certificate_expiry_timestamp_seconds",

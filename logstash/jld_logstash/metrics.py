@@ -1,10 +1,30 @@
 """The collector's figures for Prometheus."""
 
+from collections.abc import Callable, Iterator
+
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from .intake import Intake
 from .spool import Spool
+
+
+class Dropped(Collector):
+    """A counter of what was acknowledged and is lost, read where it is found out.
+
+    Args:
+        count: gives the number so far.
+    """
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the counter as it is now."""
+        meaning = "Events lost after they were acknowledged: one for each damaged place of the spool, at least."
+        yield CounterMetricFamily("logstash_events_dropped", meaning, self._count())
 
 
 class Metrics:
@@ -67,6 +87,7 @@ class Metrics:
             registry=registry,
         )
         spool.on_write = writes.observe
+        registry.register(Dropped(lambda: spool.damages))
         for name, meaning, value in (
             ("events", "Events in the spool that are not confirmed.", lambda: spool.events),
             ("size_bytes", "Bytes that the spool's files take.", lambda: spool.size),

@@ -54,9 +54,12 @@ async def test_two_windows_at_once(rig: Any) -> None:
         await rig.soon("two windows", lambda: rig.collector.sizes == [2048, 2048])
         assert value(shipper, "events_sent_total") == 4096
         assert value(shipper, "events_acknowledged_total") == 0
+        assert value(shipper, "windows_outstanding") == 2
+        await rig.soon("the third is read", lambda: value(shipper, "windows_waiting") == 1)
         free.set()
         await rig.soon("the rest", lambda: numbers(rig.collector) == list(range(LINES)))
         await rig.soon("all acknowledged", lambda: value(shipper, "events_acknowledged_total") == LINES)
+        assert value(shipper, "windows_outstanding") == value(shipper, "windows_waiting") == 0
         assert value(shipper, "connected") == 1
         assert value(shipper, "reconnects_total") == 0
 
