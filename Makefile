@@ -1,6 +1,7 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
+.PHONY: bench-logs
 .PHONY: k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback
 .PHONY: k8s-push k8s-backup k8s-restore k8s-rotate k8s-delete
 PYTHON := $(or $(shell command -v python3),$(shell command -v python3.13 || command -v python3.12 || command -v python3.11))
@@ -54,6 +55,10 @@ e2e: ready ## run the end-to-end suite against a stack of its own; target=embedd
 e2e-browser: ready ## run only those of it that use a browser
 	@command -v chromium >/dev/null || { echo "Chromium is needed (Debian: apt install chromium)"; exit 1; }
 	@.venv/bin/pytest tests/e2e --target=$(or $(target),embedded) -m browser
+
+bench-logs: ready distribution ## compare shipper and collector with others; CASES="a c" RUNS=1 LINES=20000 choose
+	@PYTHONPATH=. .venv/bin/python bench/logs $(if $(CASES),--cases $(CASES)) $(if $(RUNS),--runs $(RUNS)) \
+	  $(if $(LINES),--lines $(LINES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json '$(JSON)')
 
 k8s-init: tools ## make the folder of a site of yours, NAME; OVERLAY=production or demo
 	@$(K8S) init '$(or $(NAME),$(error NAME=: a name for the site))' $(if $(OVERLAY),--overlay '$(OVERLAY)')

@@ -1,6 +1,6 @@
 """Shippers that send what they have made before: as little as can be of the machine goes into the load.
 
-`collector_load.py PORT CA CERTIFICATE KEY EVENTS` ships so many events, over two connections with four windows on their
+`load.py PORT CA CERTIFICATE KEY EVENTS` ships so many events, over two connections with four windows on their
 way each, and ends when all are acknowledged.
 """
 
@@ -17,6 +17,9 @@ SIZE = 256
 
 WINDOW = 2048
 CONNECTIONS = 2
+ROUND = WINDOW * CONNECTIONS
+"""Events are shipped in multiples of this."""
+
 PIPELINED = 4
 LEVEL = 3
 """Compression; all as Elastic's Filebeat has them by default, but for PIPELINED, which is 2 there."""

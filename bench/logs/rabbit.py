@@ -1,15 +1,13 @@
 """A RabbitMQ of one's own to measure against: plain AMQP on the loopback, one queue of a given type."""
 
-import os
-import signal
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import pika
+from measured import Command, Program, until
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
@@ -32,7 +30,7 @@ class Broker:
         self.port, self._node_port, self._epmd_port = (found.getsockname()[1] for found in sockets)
         for found in sockets:
             found.close()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: Program | None = None
 
     def __enter__(self) -> Self:
         """Start it, and wait until it takes connections."""
@@ -43,9 +41,9 @@ class Broker:
             "log.file = false\nlog.console = true\nlog.console.level = warning\nloopback_users.guest = true\n"
         )
         (folder / "enabled_plugins").write_text("[].\n")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
-        environment = kept | {
+        environment = {
             "HOME": str(folder),
+            "LANG": "C.UTF-8",
             "RABBITMQ_NODENAME": "bench@localhost",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
@@ -58,29 +56,32 @@ class Broker:
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RUNNING_UNDER_SYSTEMD": "true",
         }
-        with (folder / "output").open("wb") as output:
-            self._process = subprocess.Popen([SERVER], env=environment, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return self
-            time.sleep(0.2)
-        raise TimeoutError(f"RabbitMQ does not listen: {folder / 'output'} says why")
+        self._program = Program(Command([SERVER], environment), folder)
+        try:
+            until("RabbitMQ listens", self._listens, self._program)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
-        if self._process:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+        """End it, and the port mapper that it started."""
+        if self._program:
+            self._program.__exit__()
         command = ["epmd", "-port", str(self._epmd_port), "-kill"]
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(command, capture_output=True, timeout=10, check=False)
 
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
     @property
     def pid(self) -> int:
         """The process."""
-        assert self._process
-        return self._process.pid
+        assert self._program
+        return self._program.pid
 
     def renew(self, kind: str) -> None:
         """Make the exchange, and the queue anew and empty.
