@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,28 +54,36 @@ def stop(number: int, _: object) -> None:
     sys.exit(128 + number)
 
 
-def main() -> int:
+def measure(options: argparse.Namespace) -> None:
     """Measure, print each table when it is there, and write JSON where asked."""
-    for number in ENDS:
-        signal.signal(number, stop)
-    options = arguments()
     plan = Plan(Peers(), options.runs, options.lines, options.seconds)
     here = machine()
     figures: dict[str, Any] = {"machine": here, "runs": plan.runs, "tables": {}}
     print(f"## Logs: medians of {plan.runs} runs in turn, least and most in parentheses\n", flush=True)
     print("; ".join(f"{name}: {value}" for name, value in here.items()), flush=True)
-    try:
-        for case in options.cases:
-            for table in CASES[case](plan):
-                print(f"\n{table.markdown()}", end="", flush=True)
-                figures["tables"][table.title] = table.runs
-                figures["peers"] = plan.peers.versions()
-                if options.json:
-                    options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    except PeerError as error:
-        print(f"bench/logs: {error}", file=sys.stderr)
-        return os.EX_UNAVAILABLE if error.missing else 1
+    for case in options.cases:
+        for table in CASES[case](plan):
+            print(f"\n{table.markdown()}", end="", flush=True)
+            figures["tables"][table.title] = table.runs
+            figures["peers"] = plan.peers.versions()
+            if options.json:
+                options.json.write_text(json.dumps(figures, indent=1) + "\n")
     print("\n" + "; ".join(f"{name}: {version}" for name, version in plan.peers.versions().items()))
+
+
+def main() -> int:
+    """Do it, and give the exit status."""
+    for number in ENDS:
+        signal.signal(number, stop)
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="bench-logs-") as folder:
+        # Others are made and removed in it: an interrupted removal of one of them is made good at the end.
+        tempfile.tempdir = folder
+        try:
+            measure(options)
+        except PeerError as error:
+            print(f"bench/logs: {error}", file=sys.stderr)
+            return os.EX_UNAVAILABLE if error.missing else 1
     return 0
 
 
