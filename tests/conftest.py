@@ -1,5 +1,6 @@
 """What every suite shares: tests that need something of the machine say so, and say it at the end."""
 
+import functools
 import os
 import shutil
 import signal
@@ -25,6 +26,12 @@ def _no_engine() -> str | None:
     return "needs a Docker engine"
 
 
+def _no_elastic() -> str | None:
+    from dev.peers import elastic_is_missing  # noqa: PLC0415 - where it is was said above
+
+    return elastic_is_missing()
+
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "registry": lambda: (
         None if shutil.which("docker-registry") else "needs docker-registry (Debian package: docker-registry)"
@@ -39,6 +46,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "kubectl": lambda: None if shutil.which("kubectl") else "needs kubectl",
     "postgresql": lambda: None if programs() else "needs PostgreSQL (Debian package: postgresql)",
     "promtool": lambda: None if shutil.which("promtool") else "needs promtool (Debian package: prometheus)",
+    "elastic": functools.cache(_no_elastic),
 }
 
 

@@ -15,7 +15,7 @@ def syslog_ng() -> Path:
         PeerError: they are not there, and cannot be fetched.
     """
     require("apt-get", "Debian or Ubuntu")
-    version = re.search(r"Candidate: (\S+)", call(["apt-cache", "policy", SYSLOG_NG[0]], Path("/")))
+    version = re.search(r"Candidate: (\S+)", call(["env", "LC_ALL=C", "apt-cache", "policy", SYSLOG_NG[0]], Path("/")))
     return once(f"syslog-ng-{version[1] if version else 'none'}", _unpack)
 
 
