@@ -1,0 +1,1 @@
+"""The proof of no loss: shipper, collector and broker are disturbed in every way, and every line arrives."""

@@ -1,0 +1,100 @@
+"""Looks for lost lines: `python -m soak --rounds 20`; needs root, or a kernel that lets anybody make namespaces.
+
+All of it runs with a network, mounts and processes of its own, which are gone with it, whatever ends it.
+"""
+
+import argparse
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+from .disturbances import Turn, all_of, deal, turns
+from .rig import Rig
+
+NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def main() -> int:
+    """Run the rounds, and give the exit status: 0 when nothing is lost or wrong, 1 when something is."""
+    parser = argparse.ArgumentParser(prog="soak", description="Disturb the pipeline of logs, and look for lost lines.")
+    parser.add_argument("--rounds", type=int, default=20, help="how many; the default is %(default)s")
+    parser.add_argument("--seed", help="what all chance comes from; a random one unless it is given")
+    parser.add_argument("--only", help="names of disturbances with commas between; all unless they are given")
+    parser.add_argument("--mutant", default="", help="how to break shipper or collector on purpose")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+        os.execvp(
+            "unshare", ["unshare", *user, *NAMESPACES, sys.executable, "-P", "-m", "soak", "--inside", *sys.argv[1:]]
+        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    seed = options.seed or secrets.token_hex(4)
+    folder = Path(tempfile.mkdtemp(prefix="jld-soak-", dir="/var/tmp"))
+    say(f"seed {seed}, {options.rounds} rounds, in {folder}\n")
+    with Rig(folder, random.Random(seed), options.mutant) as rig:
+        wrong = play(rig, options.rounds, options.only.split(",") if options.only else [])
+        if wrong:
+            rig.keep()
+    if not wrong:
+        shutil.rmtree(folder)
+        return 0
+    say("".join(f"{line}\n" for line in wrong))
+    say(f"seed {seed}: {folder} has what each part said and kept; tests/soak/README.md tells how to read it\n")
+    return 1
+
+
+def say(text: str) -> None:
+    """Tell whoever watches."""
+    print(text, end="", flush=True)  # noqa: T201 # that is what it is for
+
+
+def play(rig: Rig, rounds: int, only: list[str]) -> list[str]:
+    """Play rounds until something is wrong, and say what."""
+    disturbances = [found for found in all_of(rig) if not only or found.name in only]
+    timeline = rig.folder / "timeline"
+    for number, dealt in enumerate(islice(deal(disturbances, rig.chance), rounds), 1):
+        names = " ".join(found.name for found in dealt)
+        say(f"{number}/{rounds}: {names}")
+        before = rig.ledger.repeats
+        rig.writers.begin()
+        disturb(turns(dealt, rig.chance), timeline)
+        written = rig.writers.end()
+        rig.heal()
+        healed = time.monotonic()
+        wrong = rig.check(written)
+        seconds = time.monotonic() - healed
+        repeats = rig.ledger.repeats - before
+        say(f": {sum(written.values())} lines by now, {repeats} repeats, decided after {seconds:.1f} s\n")
+        if wrong:
+            return wrong
+        rig.writers.prune()
+    return []
+
+
+def disturb(turns: list[Turn], timeline: Path) -> None:
+    """Do each thing when its time has come.
+
+    Args:
+        turns: what, in the order of time.
+        timeline: the file that is told what was done when.
+    """
+    begin = time.monotonic()
+    with timeline.open("a") as told:
+        for turn in turns:
+            time.sleep(max(0, begin + turn.at - time.monotonic()))
+            result = turn.act()
+            print(f"{time.strftime('%H:%M:%S')} {turn.at:.2f} {turn.name} {result or ''}", file=told, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
