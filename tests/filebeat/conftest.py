@@ -114,7 +114,6 @@ class Collector:
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._is_open = True
         self._start()
 
     def _start(self) -> None:
@@ -165,11 +164,15 @@ class Collector:
         """Wait until these messages have arrived."""
         self.wait(lambda: set(messages) <= set(self.messages()), f"{messages} arrive", seconds)
 
-    def go_away(self) -> None:
-        """End all connections and take no new ones."""
+    def stop_listening(self) -> None:
+        """Take no new connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def go_away(self) -> None:
+        """End all connections and take no new ones."""
+        self.stop_listening()
         for connection in self.connections:
             connection.close()
 

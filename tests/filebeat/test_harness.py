@@ -5,9 +5,14 @@ See test_copies.py for `file_truncate`, and for `file_rotate_truncate` in all or
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import httpx
+import pytest
+from jld_embedded.certificates import Authority
+from stack import until
 
 Follow = Callable[[str], Any]
 
@@ -98,3 +103,37 @@ def test_sighup(launch: Callable[..., Any], collector: Any, logs: Path) -> None:
     assert program.process.poll() is None
     ids = {event["event"]["id"]: event["message"] for event in collector.events}
     assert sorted(ids.values()) == sorted(lines)
+
+
+@pytest.fixture
+def another(authority: Authority, collector: Any) -> Iterator[Any]:
+    """Give a second collector, which does not listen yet, for the port of the first."""
+    made = type(collector)(authority)
+    made.stop_listening()
+    made.port = collector.port
+    yield made
+    made.go_away()
+    assert made.errors == []
+
+
+def test_sighup_second_sink(launch: Callable[..., Any], another: Any, collector: Any, logs: Path) -> None:
+    """On SIGHUP it goes to another collector at that address, though the first goes on; each line is there once."""
+    log = logs / "app.log"
+    log.write_text("to the first\n")
+    program = launch()
+    collector.wait_for("to the first")
+    collector.stop_listening()
+    another.come_back()
+    with log.open("a") as writer:
+        writer.write("to the first too\n")
+    page = f"http://127.0.0.1:{program.port()}/metrics"
+    until("both are acknowledged", lambda: "filebeat_events_acknowledged_total 2.0" in httpx.get(page).text)
+    program.process.send_signal(signal.SIGHUP)
+    another.wait(lambda: another.connections, "a connection")
+    lines = [f"line {number}" for number in range(1000)]
+    with log.open("a") as writer:
+        writer.write("\n".join(lines) + "\n")
+    another.wait_for(*lines)
+    assert collector.messages() == ["to the first", "to the first too"]
+    assert another.messages() == lines
+    assert len({event["event"]["id"] for event in collector.events + another.events}) == 1002
