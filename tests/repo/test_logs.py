@@ -36,6 +36,19 @@ def test_fields_are_those_of_an_event() -> None:
     assert told == leaves(event) | collectors | sometimes
 
 
+def test_the_harness_cases_are_tests() -> None:
+    """Each correctness case of vector-test-harness is a test by its name."""
+    cases = {
+        *("disk_buffer_persistence", "file_rotate_create", "file_rotate_truncate", "file_truncate"),
+        *("sighup", "wrapped_json", "docker_partial_events_merging"),
+    }
+    files = [file for suite in ("filebeat", "logstash") for file in (ROOT / "tests" / suite).glob("test_*.py")]
+    found = {
+        name for file in files for name in re.findall(r"^(?:async )?def test_(\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert cases <= found
+
+
 def leaves(value: dict[str, Any], above: str = "") -> set[str]:
     """Name the fields of an event that have no fields below them."""
     found: set[str] = set()
