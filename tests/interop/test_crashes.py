@@ -16,6 +16,9 @@ Plain = Callable[..., list[dict[str, Any]]]
 
 TIME = "2026-01-02T03:04:05.123456789Z"
 
+BURST = 40_000
+"""Lines that are written at once, so that whoever is killed is in the middle of them."""
+
 TURNS = 2
 """How often something is killed."""
 
@@ -29,7 +32,7 @@ DISCARD = 9
 @pytest.mark.parametrize("killed", ["collector", "filebeat", "both"])
 def test_filebeat(ends: Any, plain: Plain, killed: str) -> None:
     """Elastic's Filebeat or our collector killed in the middle, again and again, no line is lost."""
-    lines = [f"line {number}" for number in range(20_000)]
+    lines = [f"line {number}" for number in range(30_000)]
     (ends.logs / "app.log").write_text("".join(f"{line}\n" for line in lines))
     collector = ends.collector()
     filebeat = ends.filebeat(collector.port, inputs=plain(), bulk_max_size=150, backoff=SOON)
@@ -88,20 +91,25 @@ class Writer(threading.Thread):
         super().__init__()
         self._log = log
         self._over = threading.Event()
+        self._turn = threading.Lock()
         self.lines: list[str] = []
+
+    def write(self, count: int) -> None:
+        """Write some lines at once."""
+        with self._turn, self._log.open("a") as log:
+            lines = [f"line {len(self.lines) + number} \N{ROCKET}" for number in range(count)]
+            log.write("".join(f"{TIME} stdout F {line}\n" for line in lines))
+            self.lines += lines
 
     def run(self) -> None:
         """Write until told to stop."""
         for rotation in itertools.count():
-            with self._log.open("a") as log:
-                for _ in range(300):
-                    lines = [f"line {len(self.lines) + number} \N{ROCKET}" for number in range(10)]
-                    log.write("".join(f"{TIME} stdout F {line}\n" for line in lines))
-                    log.flush()
-                    self.lines += lines
-                    if self._over.wait(0.002):
-                        return
-            self._log.rename(self._log.with_name(f"{self._log.name}.{rotation}"))
+            for _ in range(300):
+                self.write(10)
+                if self._over.wait(0.002):
+                    return
+            with self._turn:
+                self._log.rename(self._log.with_name(f"{self._log.name}.{rotation}"))
 
     def stop(self) -> list[str]:
         """Stop it, and give all that it wrote."""
@@ -131,6 +139,7 @@ def test_shipper(ends: Any, server: Any, writer: Writer, killed: str) -> None:
     server.start()
     shipper.start()
     for _ in range(TURNS):
+        writer.write(BURST)
         server.take(1000)
         for program in programs:
             program.kill()
