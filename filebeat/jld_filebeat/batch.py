@@ -49,7 +49,8 @@ class Batch:
     def follow(self, other: Self) -> None:
         """Take over the marks of what was read behind this and has no events."""
         self._marks += [(len(self.events), *mark[1:]) for mark in other._marks]
-        self.acknowledge(self.acknowledged)
+        if self.is_acknowledged:  # else batches before this may not be: their lines lie before these marks
+            self.acknowledge(self.acknowledged)
 
     def acknowledge(self, count: int) -> None:
         """Take note that the collector has the first `count` events."""

@@ -287,3 +287,22 @@ def test_empty_file_between_is_let_go(table: Any, pod: Path, monkeypatch: pytest
     table.follower.scan()
     assert len(table.follower.files) == 2
     assert table.messages() == ["ab"]
+
+
+def test_parts_behind_what_is_not_acknowledged(table: Any, pod: Path) -> None:
+    """When parts are read and nothing else, lines that were sent before them still wait for their acknowledgement."""
+    pod.write_text(cri("stdout F one"))
+    table.follower.scan()
+    table.save()
+    assert len(table.follower.fill().events) == 1
+    append(pod, cri("stdout P two,"))
+    pod.with_name("1.log").write_text(cri("stdout F other"))
+    table.follower.scan()
+    table.save()
+    assert len(table.follower.fill().events) == 1
+    append(pod, cri("stdout P three,"))
+    table.follower.scan()
+    assert table.follower.fill() is None
+    table.save()
+    table.restart()
+    assert sorted(table.messages()) == ["one", "other"]
