@@ -1,6 +1,6 @@
 # Each verb is one documented line; the work is done by the programs that they call.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs tools ready distribution images test e2e e2e-browser lint format docs lock clean
+.PHONY: help up down status logs tools ready distribution images test soak e2e e2e-browser lint format docs lock clean
 .PHONY: bench-logs
 .PHONY: k8s-init k8s-preflight k8s-deploy k8s-render k8s-diff k8s-status k8s-logs k8s-rollback
 .PHONY: k8s-push k8s-backup k8s-restore k8s-rotate k8s-delete
@@ -45,6 +45,9 @@ test: ready ## run every suite but the end-to-end one
 
 test-%: ready ## run one suite
 	@.venv/bin/pytest tests/$*
+
+soak: ready ## look for lost log lines while parts are killed and cut off; ROUNDS=20 SEED=abc
+	@PYTHONPATH=tests/support .venv/bin/python -P -m soak --rounds '$(or $(ROUNDS),1000)' $(if $(SEED),--seed '$(SEED)')
 
 images: tools ## build the images of all components, and print their sizes
 	@.venv/bin/python -P dev/images.py

@@ -21,6 +21,9 @@ from .rig import Rig
 
 NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 
+PROGRAMS = {"unshare": "util-linux", "ip": "iproute2", "iptables": "iptables", "erl_call": "rabbitmq-server"}
+"""What is needed of the machine, and which package has it."""
+
 
 def main() -> int:
     """Run the rounds, and give the exit status: 0 when nothing is lost or wrong, 1 when something is."""
@@ -29,8 +32,13 @@ def main() -> int:
     parser.add_argument("--seed", help="what all chance comes from; a random one unless it is given")
     parser.add_argument("--only", help="names of disturbances with commas between; all unless they are given")
     parser.add_argument("--mutant", default="", help="how to break shipper or collector on purpose")
+    parser.add_argument("--folder", default="/var/tmp", help="where to keep everything; %(default)s unless it is given")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    for program, package in PROGRAMS.items():
+        if not shutil.which(program):
+            parser.error(f"{program} is needed (Debian: apt install {package})")
     if not options.inside:
         user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
         os.execvp(
@@ -39,7 +47,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     seed = options.seed or secrets.token_hex(4)
-    folder = Path(tempfile.mkdtemp(prefix="jld-soak-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="jld-soak-", dir=options.folder))
     say(f"seed {seed}, {options.rounds} rounds, in {folder}\n")
     with Rig(folder, random.Random(seed), options.mutant) as rig:
         wrong = play(rig, options.rounds, options.only.split(",") if options.only else [])
