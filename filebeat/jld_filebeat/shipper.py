@@ -24,7 +24,7 @@ RESCAN_SECONDS = 1
 SCAN_PAUSE_SECONDS = 0.05
 """Shortest time between them, however many hints say that a file came or went."""
 
-LINGER_SECONDS = 0.01
+LINGER_SECONDS = 0.02
 """How long lines are gathered after the first that comes when nothing was left to ship."""
 
 SAVE_SECONDS = 0.25

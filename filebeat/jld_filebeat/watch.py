@@ -26,6 +26,9 @@ _MANY = 500
 """So many hints at once may be all that the kernel's queue could hold: it drops the others, and watchdog its word of
 that (a watch descriptor of -1)."""
 
+REST_SECONDS = 0.02
+"""How long hints are gathered after some: a busy log gives one for each line."""
+
 _SHORT = {errno.ENOSPC: "watches", errno.EMFILE: "instances", errno.ENFILE: "files"}
 
 _log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class Watch:
         self._hint = hint
         self._missed = missed
         self._inotify: Inotify | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self._is_short = False
         """Whether the log says that some folders are not watched."""
         self._is_off = False
@@ -66,6 +70,8 @@ class Watch:
 
     def close(self) -> None:
         """Stop watching."""
+        if self._rest:
+            self._rest.cancel()
         if self._inotify:
             asyncio.get_running_loop().remove_reader(self._inotify.fd)
             self._inotify.close()
@@ -79,9 +85,15 @@ class Watch:
             self._is_off = True
             self._tell(error.errno or errno.EMFILE)
         else:
-            asyncio.get_running_loop().add_reader(self._inotify.fd, self._read, self._inotify)
+            self._listen(self._inotify)
+
+    def _listen(self, inotify: Inotify) -> None:
+        asyncio.get_running_loop().add_reader(inotify.fd, self._read, inotify)
 
     def _read(self, inotify: Inotify) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(inotify.fd)
+        self._rest = loop.call_later(REST_SECONDS, self._listen, inotify)
         try:
             events = inotify.read_events()
         except (KeyError, OSError):

@@ -160,9 +160,10 @@ class Spool:
             count: number of events that are confirmed by that.
         """
         with self._change:
+            if self._confirmed == self._stored:
+                self._change.notify()  # else it has a time at which to store
             self._confirmed = position
             self.events -= count
-            self._change.notify()
 
     def _run(self) -> None:
         is_over = False
