@@ -46,19 +46,31 @@ def main() -> int:
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    seed = options.seed or secrets.token_hex(4)
     folder = Path(tempfile.mkdtemp(prefix="jld-soak-", dir=options.folder))
-    say(f"seed {seed}, {options.rounds} rounds, in {folder}\n")
-    with Rig(folder, random.Random(seed), options.mutant) as rig:
-        wrong = play(rig, options.rounds, options.only.split(",") if options.only else [])
-        if wrong:
-            rig.keep()
+    try:
+        wrong = run(options, folder)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        say("\nstopped\n")
+        return 130
     if not wrong:
         shutil.rmtree(folder)
         return 0
     say("".join(f"{line}\n" for line in wrong))
-    say(f"seed {seed}: {folder} has what each part said and kept; tests/soak/README.md tells how to read it\n")
+    say(f"{folder} has what each part said and kept; tests/soak/README.md tells how to read it\n")
     return 1
+
+
+def run(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Set all of it up in a folder, play, and say what is wrong."""
+    seed = options.seed or secrets.token_hex(4)
+    say(f"seed {seed}, {options.rounds} rounds, in {folder}\n")
+    with Rig(folder, random.Random(seed), options.mutant) as rig:
+        wrong = play(rig, options.rounds, options.only.split(",") if options.only else [])
+        if wrong:
+            wrong.append(f"seed {seed}")
+            rig.keep()
+    return wrong
 
 
 def say(text: str) -> None:
@@ -69,6 +81,8 @@ def say(text: str) -> None:
 def play(rig: Rig, rounds: int, only: list[str]) -> list[str]:
     """Play rounds until something is wrong, and say what."""
     disturbances = [found for found in all_of(rig) if not only or found.name in only]
+    if only and len(disturbances) < len(only):
+        return [f"--only: should be some of {', '.join(found.name for found in all_of(rig))}"]
     timeline = rig.folder / "timeline"
     for number, dealt in enumerate(islice(deal(disturbances, rig.chance), rounds), 1):
         names = " ".join(found.name for found in dealt)
@@ -77,9 +91,13 @@ def play(rig: Rig, rounds: int, only: list[str]) -> list[str]:
         rig.writers.begin()
         disturb(turns(dealt, rig.chance), timeline)
         written = rig.writers.end()
-        rig.heal()
         healed = time.monotonic()
-        wrong = rig.check(written)
+        try:
+            rig.heal()
+            healed = time.monotonic()
+            wrong = rig.check(written)
+        except AssertionError as error:
+            wrong = [str(error)]
         seconds = time.monotonic() - healed
         repeats = rig.ledger.repeats - before
         say(f": {sum(written.values())} lines by now, {repeats} repeats, decided after {seconds:.1f} s\n")
