@@ -188,9 +188,10 @@ class Follower:
         self._wake()
 
     def _complain(self, path: str, error: OSError) -> None:
-        # Without descriptors every file has the same trouble.
-        key = str(error.errno) if error.errno in (errno.EMFILE, errno.ENFILE) else path
-        self._complaints.tell(key, f"cannot read {text_of(path)!r}: {error.strerror}")
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # which went meanwhile
+            # Without descriptors every file has the same trouble.
+            key = str(error.errno) if error.errno in (errno.EMFILE, errno.ENFILE) else path
+            self._complaints.tell(key, f"cannot read {text_of(path)!r}: {error.strerror}")
 
     def _at(self, path: str, form: Format, strangers: dict[Key, File]) -> File | None:
         """Give the file that is at a path now, open; None where there is no regular file, or none that can be opened.

@@ -114,3 +114,23 @@ def test_more_files_than_descriptors(follow: Follow, logs: Path, monkeypatch: py
     assert table.messages() == []
     (logs / "a.log").unlink()
     assert table.messages() + table.messages() == ["b"]
+
+
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_gone_meanwhile(
+    table: Any, logs: Path, call: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is rotated or removed between two steps of a look is nothing to complain about."""
+    real = getattr(os, call)
+
+    def miss(path: Any, *words: Any, **more: Any) -> Any:
+        if str(path).endswith("b.log"):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return real(path, *words, **more)
+
+    (logs / "b.log").write_text("two\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, miss)
+        assert table.messages() == ["one"]
+    assert not caplog.records
+    assert table.messages() == ["two"]
