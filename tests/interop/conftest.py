@@ -131,9 +131,8 @@ class Server(Program):
         return [event["message"] for event in self.events()]
 
     def take(self, count: int) -> None:
-        """Wait until more events arrive than there are."""
-        wanted = len(self.events()) + count
-        until("more events arrive", lambda: len(self.events()) >= wanted)
+        """Wait until that many events have arrived, over all starts."""
+        until(f"{count} events arrive", lambda: len(self.events()) >= count)
 
 
 class Receiver(Server):

@@ -40,7 +40,7 @@ def test_filebeat(ends: Any, plain: Plain, killed: str) -> None:
     collector.start()
     filebeat.start()
     for turn in range(TURNS):
-        collector.take(2000)
+        collector.take(len(collector.events()) + 2000)
         assert len(set(collector.messages())) < len(lines), f"all is over before kill {turn}"
         for program in programs:
             program.kill()
@@ -140,7 +140,7 @@ def test_shipper(ends: Any, server: Any, writer: Writer, killed: str) -> None:
     shipper.start()
     for _ in range(TURNS):
         writer.write(BURST)
-        server.take(1000)
+        server.take(len(server.events()) + 1000)
         for program in programs:
             program.kill()
         for program in programs:

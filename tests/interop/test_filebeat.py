@@ -1,11 +1,17 @@
 """Elastic's Filebeat 7.17 ships to our collector: contents, settings of its output, refusals."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from stack import until
+
+from dev.configuration import ROOT
 
 pytestmark = pytest.mark.elastic
 
@@ -78,7 +84,7 @@ def test_settings(ends: Any, plain: Plain, output: dict[str, Any]) -> None:
     filebeat = ends.filebeat(collector.port, inputs=plain(), **output)
     filebeat.start()
     until("all are acknowledged", lambda: filebeat.figure("output", "events", "acked") >= len(lines))
-    until("all arrive", lambda: len(collector.messages()) >= len(lines))
+    collector.take(len(lines))
     assert sorted(collector.messages()) == sorted(lines)
     assert not collector.says("refused")
 
@@ -126,3 +132,33 @@ def test_stranger(ends: Any, plain: Plain) -> None:
     until("that of another arrives", collector.messages)
     assert [event["shipper_certificate"] for event in collector.events()] == ["node-2"]
     assert collector.metric("logstash_events_received_total") == 1
+
+
+def told() -> list[str]:
+    """Give the configurations of Filebeat that docs/logs.md tells."""
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/logs.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_told_configuration() -> None:
+    """docs/logs.md tells the very file that these tests run Filebeat with."""
+    assert Path(__file__).with_name("filebeat.yml").read_text().partition("\n")[2] in told()
+
+
+def test_told_ids(ends: Any) -> None:
+    """With the processor that docs/logs.md tells, an event has the same id when a lost registry has it sent again."""
+    (processors,) = [found for found in map(yaml.safe_load, told()) if "processors" in found]
+    lines = [f"line {number % 10}" for number in range(20)]
+    time = "2026-01-02T03:04:05.123456789Z"
+    (ends.logs / "app.log").write_text("".join(f"{time} stdout F {line}\n" for line in lines))
+    collector = ends.collector()
+    collector.start()
+    inputs = [{"type": "container", "paths": [f"{ends.logs}/*.log"], **processors}]
+    filebeat = ends.filebeat(collector.port, inputs=inputs)
+    for turn in (1, 2):
+        filebeat.start()
+        collector.take(turn * len(lines))
+        filebeat.kill()
+        shutil.rmtree(filebeat.folder / "data")
+    ids = [event["event"]["id"] for event in collector.events()]
+    assert len(set(ids)) == len(lines)
+    assert ids[: len(lines)] == ids[len(lines) :]

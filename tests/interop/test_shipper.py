@@ -30,7 +30,7 @@ def test_content(ends: Any, server: Any) -> None:
     (ends.logs / "odd.log").write_bytes(b"".join(line + b"\n" for line in ODD))
     server.start()
     ends.shipper(server.port).start()
-    until("all arrive", lambda: len(server.messages()) >= len(ODD))
+    server.take(len(ODD))
     assert server.messages() == list(ODD.values())
     events = server.events()
     assert len({event["event"]["id"] for event in events}) == len(ODD)
@@ -50,7 +50,7 @@ def test_containers(ends: Any, server: Any) -> None:
     shipper = ends.shipper(server.port, "cri")
     shipper.settings["FILEBEAT_INPUTS"] = f"cri:{ends.logs}/*/*/*.log*"
     shipper.start()
-    until("all arrive", lambda: len(server.events()) >= 2)
+    server.take(2)
     found = {(event["message"], event["stream"], event["@timestamp"]) for event in server.events()}
     assert found == {("two and a half", "stdout", TIME), ("one", "stderr", TIME)}
     assert {event["kubernetes"]["pod"] for event in server.events()} == {"lab-alice"}
@@ -61,7 +61,7 @@ def test_line_beyond_the_limit(ends: Any, server: Any) -> None:
     (ends.logs / "app.log").write_text("x" * 11 * 2**20 + "\nnext\n")
     server.start()
     ends.shipper(server.port).start()
-    until("both arrive", lambda: len(server.events()) >= 2)
+    server.take(2)
     cut, following = server.events()
     assert cut["message"] == "x" * 10 * 2**20
     assert cut["log"]["flags"] == ["truncated"]
@@ -76,7 +76,7 @@ def test_late_server(ends: Any, server: Any) -> None:
     shipper.start()
     until("it says that there is none", lambda: shipper.says("Connection refused") or shipper.says("Connect call"))
     server.start()
-    until("all arrive", lambda: len(server.events()) >= len(lines))
+    server.take(len(lines))
     assert server.messages() == lines
     until("it says so", lambda: shipper.says("takes events"))
 
