@@ -19,7 +19,7 @@ from .known import Known
 from .lines import Reader
 from .log import Complaints
 from .lost import Lost
-from .relation import inherit, predecessors, relate
+from .relation import inherit, predecessors, relate, settled
 from .source import Key, Source
 from .turns import Turns
 
@@ -113,7 +113,7 @@ class Follower:
         self._places = places
         self._place_all(found)
         new = [file for file in found if file.size < 0]
-        new += [stranger for stranger in strangers.values() if self._meet(stranger) is stranger]
+        new += [one for one in settled(strangers, files, self._inputs) if self._meet(one) is one]
         relate([file for file in new if file.format != "plain"], self._files.values())
         for file in list(self._files.values()):
             self._look(file)

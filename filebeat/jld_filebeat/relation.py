@@ -2,12 +2,27 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from .file import File
-from .inputs import base
+from .inputs import Input, base, find
+from .source import Key
 
 _DATED = re.compile(r"\.log[.-](\d{8}(?:[T-]?\d{4,6})?)")
+
+
+def settled(strangers: dict[Key, File], listed: Collection[str], inputs: Iterable[Input]) -> list[File]:
+    """Give new files whose log was not rotated since it was listed: one that came between would be passed over.
+
+    Args:
+        strangers: new files; those that are left to the next scan are taken out and closed.
+        listed: the paths that there were.
+        inputs: what was listed.
+    """
+    changed = {base(path) for path in set(listed) ^ set(find(inputs).files)} if strangers else set()
+    for file in [file for file in strangers.values() if base(file.path) in changed]:
+        strangers.pop(file.key).source.close()
+    return list(strangers.values())
 
 
 def relate(new: Iterable[File], files: Iterable[File]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jld_filebeat.inputs import find
 
 Follow = Callable[[str], Any]
 
@@ -306,3 +307,21 @@ def test_parts_behind_what_is_not_acknowledged(table: Any, pod: Path) -> None:
     table.save()
     table.restart()
     assert sorted(table.messages()) == ["one", "other"]
+
+
+def test_rotated_while_looked_for(table: Any, pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is rotated twice, the second time between listing and opening, is joined across both."""
+    pod.write_text(cri("stdout F before", "stdout P one,"))
+    assert table.messages() == ["before"]
+    pod.rename(f"{pod}.1")
+    pod.write_text(cri("stdout P two,"))
+
+    def rotate_after_look(inputs: Any) -> Any:
+        found = find(inputs)
+        pod.rename(f"{pod}.2")
+        pod.write_text(cri("stdout F three"))
+        monkeypatch.setattr("jld_filebeat.follower.find", find)
+        return found
+
+    monkeypatch.setattr("jld_filebeat.follower.find", rotate_after_look)
+    assert table.messages() + table.messages() == ["one,two,three"]
