@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -37,7 +38,20 @@ ENGINE_SECONDS = 30
 CALLS = 8
 """Calls to the engine at the same time; one that stops a lab lasts until the lab has ended."""
 
+KILLED = 128 + signal.SIGKILL
+"""The exit status of what was killed."""
+
 AWAY = "Labs cannot be {} right now: the engine does not answer. Please try again, or tell your operator."
+
+
+def _kill(state: Mapping[str, Any]) -> str:
+    """Say how a lab was killed, if it was.
+
+    The kernel's word of want of memory can reach the engine behind the lab's end, and is lost then (Docker 20.10).
+    """
+    if state["OOMKilled"]:
+        return "ended for want of memory"
+    return "killed, most likely for want of memory" if state["ExitCode"] == KILLED else ""
 
 
 def labels(lab: Lab, project: str) -> dict[str, str]:
@@ -242,8 +256,8 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
             return None
         if container is None:
             return 0
-        if container["State"]["OOMKilled"]:
-            self.log.warning("The lab of %s was ended for want of memory", self.user.name)
+        if kill := _kill(container["State"]):
+            self.log.warning("The lab of %s was %s", self.user.name, kill)
         return int(container["State"]["ExitCode"])
 
     async def last_words(self) -> str:
@@ -251,8 +265,8 @@ class ContainerSpawner(MemberSpawner, DockerSpawner):  # type: ignore[misc]
         container = await self.get_object()
         if container is None:
             return ""
-        if container["State"]["OOMKilled"]:
-            return f"It was ended for want of memory: it may use {self.mem_limit / 2**20:.0f} MiB."
+        if kill := _kill(container["State"]):
+            return f"It was {kill}: it may use {self.mem_limit / 2**20:.0f} MiB."
         log = await self.docker("logs", self.object_id, tail=LAST_LINES)
         return last_message(log)
 
