@@ -81,8 +81,15 @@ class Intake:
         """
         batch = Batch(b"".join([marker.record(payload) for payload in payloads]), len(payloads))
         safe = asyncio.wrap_future(batch.safe)
-        self._count(len(batch.data))
-        safe.add_done_callback(lambda _: self._count(-len(batch.data)))
+        size = len(batch.data)
+        self._count(size)
+
+        def let_go(_: object) -> None:
+            self._count(-size)
+            if safe.cancelled():
+                batch.data = b""  # the spool may have it in its queue for as long as its disk is full
+
+        safe.add_done_callback(let_go)
         self._spool.append(batch)
         return safe
 

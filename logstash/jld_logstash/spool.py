@@ -35,7 +35,7 @@ class Batch:
     """Events that become safe together.
 
     Args:
-        data: their records.
+        data: their records; nothing when they were dropped.
         count: how many.
 
     Attributes:
@@ -203,6 +203,7 @@ class Spool:
                 size += len(batch.data)
             self._batches.popleft()
         if self._batches and not group:
+            self._batches = collections.deque(batch for batch in self._batches if not batch.safe.cancelled())
             self._write_at = time.monotonic() + RETRY_SECONDS
             if self.events:
                 self._trouble.set(f"it is full (LOGSTASH_SPOOL_LIMIT: {self.limit} bytes)")
@@ -213,11 +214,13 @@ class Spool:
 
     def _write(self, group: list[Batch]) -> None:
         begin = self._writing_since = time.monotonic()
-        count = sum(batch.count for batch in group)
+        written = [(batch.data, batch.count) for batch in group if batch.data]  # else it was dropped meanwhile
+        count = sum(count for _, count in written)
         with self._change:
             self.events += count  # before they can be read, and so be confirmed
         try:
-            self._segments.append(b"".join([batch.data for batch in group]))
+            if written:
+                self._segments.append(b"".join([data for data, _ in written]))
         except OSError as error:
             self._write_at = time.monotonic() + RETRY_SECONDS
             with self._change:

@@ -1,6 +1,9 @@
 """The spool: what is kept, for how long, and what becomes of damage."""
 
+import asyncio
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 from jld_logstash import cursor, records
 from jld_logstash.backlog import Backlog
 from jld_logstash.errors import BadSettingError, InUseError
+from jld_logstash.intake import Intake
 from jld_logstash.spool import Batch, Spool
 from stack import until
 
@@ -218,6 +222,41 @@ def test_nobody_waits(spools: Any) -> None:
         until("it takes events again", lambda: found.trouble is None)
         spools.store(found, "e")
         assert spools.held(found) == ["e"]
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_nobody_waits_behind_another(spools: Any) -> None:
+    """What nobody waits for any more is forgotten also where somebody before it still waits for room."""
+    with spools.open(1000) as found:
+        spools.store(found, "a" * 200, "b" * 200)
+        waiting, *left = (spools.batch("c" * 200, "d" * 200) for _ in range(20))
+        for batch in (waiting, *left):
+            found.append(batch)
+        for batch in left:
+            batch.safe.cancel()
+        until("only one is left", lambda: list(found._batches) == [waiting])
+
+
+async def test_gone_from_memory(spools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a shipper that is gone has sent takes no memory, though the disk that it was for does not answer."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        begun.set()
+        goes_on.wait(60)
+
+    with spools.open() as found:
+        intake = Intake(found, "test")
+        monkeypatch.setattr(os, "fsync", hang)
+        first = intake.submit([b"{}"], intake.marker("filebeat"))
+        assert await asyncio.to_thread(begun.wait, 60)
+        for _ in range(2):
+            intake.submit([b"{}"], intake.marker("filebeat")).cancel()
+        await asyncio.sleep(0)
+        assert [batch.data for batch in found._batches] == [b"", b""]
+        goes_on.set()
+        await first
+        assert intake.size == 0
 
 
 def test_confirmed_out_of_order(spools: Any) -> None:
