@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import random
 import socket
 import ssl
+import sys
+import termios
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -122,13 +125,14 @@ class Client:
             reader, writer = await asyncio.open_connection(
                 self._host, self._port, ssl=self._context(), server_hostname=self._host, ssl_shutdown_timeout=1
             )
-        self._metrics.connected.set(1)
-        self._metrics.certificate_ends.set(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
-        _keep_alive(writer)
         begin = loop.time()
-        works = (self._make(), self._send(writer), self._receive(reader), self._guard(), self._renewed.wait())
-        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
+        tasks: list[asyncio.Task[Any]] = []
         try:
+            self._metrics.connected.set(1)
+            self._metrics.certificate_ends.set(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
+            _keep_alive(writer)
+            works = (self._make(), self._send(writer), self._receive(reader), self._guard(writer), self._renewed.wait())
+            tasks += [asyncio.create_task(work) for work in works]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -188,11 +192,15 @@ class Client:
                     self._is_news = False
                     _log.info("%s:%d takes events", self._host, self._port)
 
-    async def _guard(self) -> None:
+    async def _guard(self, writer: asyncio.StreamWriter) -> None:
         """End a connection whose collector is silent or stuck."""
+        left = 0
         while True:
             await asyncio.sleep(min(1, self.SILENT_SECONDS, self.PROGRESS_SECONDS))
             now = asyncio.get_running_loop().time()
+            before, left = left, _unsent(writer)
+            if left < before:  # on a slow way a large window takes its time, and can't be answered before it is there
+                self._heard = self._progressed = now
             if self._windows and now - self._heard > self.SILENT_SECONDS:
                 raise CollectorError(f"said nothing for {self.SILENT_SECONDS} s")
             if self._windows and now - self._progressed > self.PROGRESS_SECONDS:
@@ -219,6 +227,12 @@ def _keep_alive(writer: asyncio.StreamWriter) -> None:
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     ):
         connection.setsockopt(level, option, value)
+
+
+def _unsent(writer: asyncio.StreamWriter) -> int:
+    """Give the bytes that the collector's machine has not confirmed yet (tcp(7): SIOCOUTQ)."""
+    queued = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return writer.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
 
 def _reason(error: Exception) -> str:

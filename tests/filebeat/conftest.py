@@ -39,8 +39,9 @@ def acknowledge(connection: "Connection", count: int) -> None:
 class Connection:
     """One shipper's connection."""
 
-    def __init__(self, stream: ssl.SSLSocket) -> None:
+    def __init__(self, stream: ssl.SSLSocket, pause: float) -> None:
         self._stream = stream
+        self._pause = pause
 
     def ack(self, number: int) -> None:
         """Send an acknowledgement."""
@@ -68,6 +69,8 @@ class Connection:
             if not piece:
                 raise EOFError
             taken += piece
+            if self._pause:
+                time.sleep(self._pause)
         return taken
 
     def windows(self) -> Iterator[list[bytes]]:
@@ -105,6 +108,7 @@ class Collector:
         self._context.load_verify_locations(authority.certificate)
         self._context.verify_mode = ssl.CERT_REQUIRED
         self.answer = answer
+        self.pause = 0.0
         self.events: list[dict[str, Any]] = []
         self.sizes: list[int] = []
         self.times: list[float] = []
@@ -130,7 +134,7 @@ class Collector:
     def _serve(self, raw: socket.socket) -> None:
         try:
             with self._context.wrap_socket(raw, server_side=True) as stream:
-                connection = Connection(stream)
+                connection = Connection(stream, self.pause)
                 with self._changed:
                     self.connections.append(connection)
                     self._changed.notify_all()
@@ -163,6 +167,15 @@ class Collector:
     def wait_for(self, *messages: str, seconds: float = 10) -> None:
         """Wait until these messages have arrived."""
         self.wait(lambda: set(messages) <= set(self.messages()), f"{messages} arrive", seconds)
+
+    def be_slow(self, pause: float) -> None:
+        """Have the way to new connections be slow.
+
+        Args:
+            pause: seconds after each 16 KiB.
+        """
+        self.pause = pause
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)
 
     def stop_listening(self) -> None:
         """Take no new connections."""

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,17 @@ async def test_silent(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) ->
     async with rig.shipping() as shipper:
         await rig.soon("it is acknowledged", lambda: value(shipper, "events_acknowledged_total") == 1)
     assert "said nothing for 0.2 s" in caplog.text
+
+
+async def test_slow_way(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow way a large window takes longer than a collector may be silent, and arrives on one connection."""
+    monkeypatch.setattr(Client, "SILENT_SECONDS", 0.3)
+    rig.collector.be_slow(0.01)
+    rig.write(f"{random.randbytes(2**20).hex()}\n")
+    async with rig.shipping() as shipper:
+        await rig.soon("it is acknowledged", lambda: value(shipper, "events_acknowledged_total") == 1)
+        assert value(shipper, "reconnects_total") == 0
+    assert len(rig.collector.events) == 1
 
 
 async def test_idle_connection_is_ended(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
