@@ -88,6 +88,7 @@ class Join:
         time: of the first part.
         parts: file, first byte and end of each part's line.
         size: bytes of all parts of the message, also of those that will be cut off.
+        is_cut: whether some of them will be.
         holds: files, and from where each has to be read again as long as the last part has not come: its first part,
             or its beginning where earlier files have that. Whatever ended a line in between is read again too.
     """
@@ -95,6 +96,7 @@ class Join:
     time: bytes
     parts: "list[tuple[File, int, int]]" = field(default_factory=list)
     size: int = 0
+    is_cut: bool = False
     holds: "dict[File, int]" = field(default_factory=dict)
 
     def hold(self, file: "File", start: int) -> None:

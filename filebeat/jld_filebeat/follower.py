@@ -345,7 +345,6 @@ class Follower:
 
     def _give_up(self, file: File) -> None:
         """Take note that what was cut off, or let go, is not to be found."""
-        self._reader.forget(file)
         if not file.is_gone:
             self._drop_bytes(max(0, file.size - file.position))
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sys
+from weakref import WeakKeyDictionary
 
 from orjson import dumps
 
@@ -15,6 +16,9 @@ CHUNK = 128 * 2**10
 
 LINE = 10 * 2**20
 """Bytes after which a message is cut."""
+
+PARTS = 10_000
+"""Parts of a line after which it is cut, as some runtimes may write one for each byte; 640 of 16 KiB are 10 MiB."""
 
 SCAN = 16 * 2**20
 """Bytes of a long line that are searched for its end at a time."""
@@ -31,11 +35,7 @@ class Reader:
     def __init__(self, shipper: str, node: str) -> None:
         self._shipper = shipper
         self._node = node
-        self._forms: dict[File, Form] = {}
-
-    def forget(self, file: File) -> None:
-        """Forget what was kept of a file that is read no more."""
-        self._forms.pop(file, None)
+        self._forms: WeakKeyDictionary[File, Form] = WeakKeyDictionary()
 
     def read(self, file: File, batch: Batch) -> bool:
         """Read a piece of a file, and say whether there may be more to read.
@@ -136,8 +136,10 @@ class Reader:
             if join is None:
                 join = file.joins[stream] = Join(time)
             join.hold(file, start)
-            if join.size < LINE:
+            if join.size < LINE and len(join.parts) < PARTS:
                 join.parts.append((file, start, start + len(line)))
+            else:
+                join.is_cut = True
             join.size += len(text)
         elif not is_new:
             if join:
@@ -148,9 +150,9 @@ class Reader:
             self._end_join(file, batch, stream, join, text)
 
     def _end_join(self, file: File, batch: Batch, stream: bytes, join: Join, text: bytes) -> None:
-        whole = b"".join([*map(_text_of_part, join.parts), text])
+        whole = b"".join([*map(_text_of_part, join.parts), b"" if join.is_cut else text])
         origin, offset, _ = join.parts[0]
-        flags = ("truncated",) if join.size + len(text) > LINE else ()
+        flags = ("truncated",) if join.is_cut or join.size + len(text) > LINE else ()
         batch.add(self._form(origin).event(offset, join.time, whole[:LINE], stream, flags))
         _release(join, file, stream)
         for holder in {file: 0, **join.holds}:

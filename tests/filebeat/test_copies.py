@@ -1,5 +1,6 @@
 """Rotation by copying and truncating: the copy is known for one, and each line is shipped once."""
 
+import gc
 import itertools
 import json
 import random
@@ -52,6 +53,21 @@ def test_file_rotate_truncate(table: Any, app: Path, looks: tuple[bool, bool]) -
     assert sorted(event["message"] for event in events) == ["to the copy", "to the log"]
     ids = {event["event"]["id"] for event in first + events}
     assert len(ids) == 4
+
+
+def test_nothing_is_kept_of_what_is_gone(table: Any, app: Path) -> None:
+    """However often a log is rotated, memory holds what belongs to files that are followed, and to no others."""
+    table.messages()
+    for number in range(3):
+        old = copy(app)
+        append(app, f"{number} between\n")
+        table.messages()
+        app.write_text(f"{number} new\n")
+        table.messages()
+        old.unlink()
+        table.messages()
+    gc.collect()
+    assert set(table.follower._reader._forms) <= {*table.follower.files, *table.follower._lost}
 
 
 def test_file_truncate(table: Any, app: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jld_filebeat import lines
 from jld_filebeat.inputs import find
 
 Follow = Callable[[str], Any]
@@ -325,3 +326,12 @@ def test_rotated_while_looked_for(table: Any, pod: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("jld_filebeat.follower.find", rotate_after_look)
     assert table.messages() + table.messages() == ["one,two,three"]
+
+
+def test_many_parts(table: Any, pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of very many parts, each of which takes memory, is cut where the first one is left out."""
+    monkeypatch.setattr(lines, "PARTS", 3)
+    pod.write_text(cri(*(f"stdout P {text}" for text in "abcde"), "stdout F f", "stdout P g", "stdout F h"))
+    cut, whole = table.ship()
+    assert (cut["message"], cut["log"]["flags"]) == ("abc", ["truncated"])
+    assert (whole["message"], whole["log"].get("flags")) == ("gh", None)
