@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from .intake import LARGE_SIZE, Intake
-from .lumberjack import Decoder, Part, acknowledgement
+from .intake import Intake
+from .lumberjack import LARGE_SIZE, Decoder, Part, acknowledgement
 from .metrics import Metrics
 from .stream import Stream
 
@@ -90,9 +90,11 @@ class Connection:
         try:
             while data := await self._receive():
                 self._decoder.feed(data)
-                while part := await self._next_part():
-                    self._take(part)
-                await self._hold()
+                goes_on = True
+                while goes_on:
+                    while part := await self._next_part():
+                        self._take(part)
+                    goes_on = await self._hold()
         finally:
             self._parts.put_nowait(None)
 
@@ -108,16 +110,21 @@ class Connection:
         finally:
             self._waited += time.monotonic() - begin
 
-    async def _hold(self) -> None:
-        """Account for what stays in the decoder; with much of one event, only go on as one of a few."""
+    async def _hold(self) -> bool:
+        """Account for what stays in the decoder; with much of one event, only go on as one of a few.
+
+        Returns:
+            Whether it has become one of these, so that the decoder may inflate more.
+        """
         self._intake.hold(self._decoder.held - self._held)
         self._held = self._decoder.held
-        is_large = self._decoder.begun > LARGE_SIZE
-        if is_large and not self._is_large:
+        was_large, is_large = self._is_large, self._decoder.begun > LARGE_SIZE
+        if is_large and not was_large:
             await self._intake.large.acquire()
-        elif self._is_large and not is_large:
+        elif was_large and not is_large:
             self._intake.large.release()
         self._is_large = is_large
+        return is_large and not was_large
 
     async def _next_part(self) -> Part | None:
         if self._decoder.is_idle:
@@ -127,7 +134,7 @@ class Connection:
         try:
             while not await self._intake.has_room(KEEPALIVE_SECONDS):
                 await self._keep_alive(self._decoder.version)
-            part = self._decoder.take(PART_SIZE)
+            part = self._decoder.take(PART_SIZE, is_large=self._is_large)
             if not part and self._intake.is_tight:
                 part = self._decoder.flush()
         finally:

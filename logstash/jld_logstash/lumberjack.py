@@ -36,7 +36,10 @@ few bytes must not make work for a minute."""
 PAIRS_LIMIT = 1024
 """Pairs of an event of v1."""
 
-_PIECE = 2**18
+LARGE_SIZE = 2**16
+"""Bytes of an event that is not whole yet, beyond which no more of a compressed frame is inflated unasked."""
+
+_PIECE = 2**17
 
 _HEADER = struct.Struct(">2sI")
 _EVENT_HEADER = struct.Struct(">2sII")
@@ -107,11 +110,13 @@ class Decoder:
         """Bytes of all that has not been given."""
         return self.begun + self._size
 
-    def take(self, size: int) -> Part | None:
+    def take(self, size: int, *, is_large: bool = True) -> Part | None:
         """Give the next events of what was fed, None when more has to be fed first.
 
         Args:
             size: bytes of events after which a window is given in parts.
+            is_large: whether to inflate what an event needs that is longer than LARGE_SIZE. If not, None may also mean
+                that there is one: `begun` tells.
 
         Raises:
             ProtocolError: it is not the protocol, or beyond its limits. The connection is of no use any more.
@@ -123,7 +128,7 @@ class Decoder:
             if self._held and (self._plain or not self._zlib):
                 part, self._held = self._held, None
                 return part
-            if not self._zlib or not self._inflate(self._zlib):
+            if not self._zlib or not (is_large or len(self._plain) <= LARGE_SIZE) or not self._inflate(self._zlib):
                 return None
 
     def flush(self) -> Part | None:

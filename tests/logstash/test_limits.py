@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from jld_logstash import connection, intake, server
-from shipper import event, window
+from shipper import compressed, event, window
 from stack import until
 
 Connected = Callable[..., Any]
@@ -149,6 +149,30 @@ async def test_large_events_take_turns(listening: Any, connected: Connected) -> 
             assert [shipper.acknowledged() for shipper in shippers] == [1] * 12
             for rest in rests:
                 rest.join(10)
+
+    await asyncio.to_thread(ship)
+    assert len(listening.stored()) == 12
+    assert listening.intake.size == 0
+    assert not listening.intake.large.locked()
+
+
+async def test_large_events_compressed(listening: Any, connected: Connected) -> None:
+    """Also of large events that shrink to almost nothing, only a few are inflated before they are whole."""
+    frames = event(1, {"text": "x" * 2**22})
+    whole = compressed(frames)
+    half = len(whole) // 2
+    assert half < 2**14
+
+    def ship() -> None:
+        with contextlib.ExitStack() as stack:
+            shippers = [stack.enter_context(connected(listening.port)) for _ in range(12)]
+            for shipper in shippers:
+                shipper.send(window(1) + whole[:half])
+            until("some wait", lambda: len(listening.intake.large._waiters or ()) == 8)
+            assert listening.intake._held < 4 * len(frames) + 8 * 2**18
+            for shipper in shippers:
+                shipper.send(whole[half:])
+            assert [shipper.acknowledged() for shipper in shippers] == [1] * 12
 
     await asyncio.to_thread(ship)
     assert len(listening.stored()) == 12

@@ -10,6 +10,7 @@ from jld_logstash.errors import ProtocolError
 from jld_logstash.lumberjack import (
     COMPRESSED_LIMIT,
     EVENT_LIMIT,
+    LARGE_SIZE,
     PAIRS_LIMIT,
     WINDOW_LIMIT,
     Decoder,
@@ -178,6 +179,17 @@ def test_much_in_little() -> None:
         assert len(decoder._plain) < 2**19
     assert sum(len(part.events) for part in found) == 2048
     assert found[-1].acknowledge == 2048
+
+
+def test_large_in_little() -> None:
+    """Of a long event that shrinks to almost nothing, not much is inflated before that is asked for."""
+    blanks = b'{"message":"%s"}' % (b" " * 2**22)
+    decoder = Decoder()
+    decoder.feed(WINDOW + framed(zlib.compress(FRAME_1 + b"2J\0\0\0\2" + struct.pack(">I", len(blanks)) + blanks)))
+    assert decoder.take(2**20, is_large=False) is None
+    assert LARGE_SIZE < decoder.begun < 2**18
+    assert decoder.take(2**20, is_large=False) is None
+    assert decoder.take(2**23) == Part([EVENT_1, blanks], 2)
 
 
 def test_random_pieces() -> None:
