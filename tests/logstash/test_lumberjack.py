@@ -159,6 +159,31 @@ def test_what_is_there() -> None:
     assert decoder.take(2**20) == Part([EVENT_2], 2)
 
 
+def test_many_tiny_events() -> None:
+    """Events are counted with what they take in memory, so that a window of tiny ones is given in parts too."""
+    tiny = b"2J\0\0\0\1\0\0\0\2{}"
+    decoder = Decoder()
+    decoder.feed(b"2W\0\0\x30\0" + tiny * 2**12)
+    assert decoder.take(2**20) is None
+    assert decoder.held > 60 * 2**12
+    decoder.feed(tiny * 2**13)
+    found = [len(part.events) for part in iter(lambda: decoder.take(2**18), None)]
+    assert (sum(found), max(found)) == (3 * 2**12, 2**12 + 1)
+
+
+def test_what_waits_for_its_checksum() -> None:
+    """What a compressed frame ends with can be had before its checksum is there, but is not acknowledged before."""
+    decoder = Decoder()
+    decoder.feed(WINDOW + COMPRESSED[:-1])
+    assert decoder.take(2**20) is None
+    assert decoder.held > len(EVENT_1 + EVENT_2)
+    assert decoder.flush() == Part([EVENT_1, EVENT_2], None)
+    assert decoder.flush() is None
+    assert decoder.held == 0
+    decoder.feed(COMPRESSED[-1:])
+    assert decoder.take(2**20) == Part([], 2)
+
+
 def test_cut_of_a_window_in_parts() -> None:
     """A window that is cut after a part of it was given is acknowledged up to that part."""
     data = b"2W\0\0\0\x05" + FRAME_1 + WINDOW
