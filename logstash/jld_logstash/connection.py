@@ -45,8 +45,9 @@ class Connection:
         self._metrics = metrics
         self._decoder = Decoder()
         self._free = asyncio.Semaphore(PARTS)
-        self._parts: asyncio.Queue[tuple[asyncio.Future[None] | None, Part] | None] = asyncio.Queue()
-        """Parts to be acknowledged in this order, each once its future is done; None after the last one."""
+        self._parts: asyncio.Queue[tuple[asyncio.Future[None] | None, int, Part] | None] = asyncio.Queue()
+        """Parts to be acknowledged in this order, each once its future is done, with the number of their events, which
+        are no longer in them; None after the last one."""
         self._unsafe: set[asyncio.Future[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._waited = 0.0
@@ -151,17 +152,17 @@ class Connection:
             safe = self._intake.submit(part.events, self._marker)
             self._unsafe.add(safe)
             safe.add_done_callback(self._unsafe.discard)
-        self._parts.put_nowait((safe, part))
+        self._parts.put_nowait((safe, len(part.events), part._replace(events=[])))
 
     async def _acknowledge(self) -> None:
         count = 0
         while entry := await self._parts.get():
-            safe, part = entry
+            safe, events, part = entry
             while safe and not safe.done():
                 await asyncio.wait((safe,), timeout=KEEPALIVE_SECONDS)
                 if not safe.done():
                     await self._keep_alive(part.version)
-            count += len(part.events)
+            count += events
             if part.acknowledge is not None:
                 await self._send(acknowledgement(part.acknowledge, part.version))
                 self._metrics.acknowledged.inc(count)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import select
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from jld_logstash import connection, intake, server
+from jld_logstash.lumberjack import Part
 from shipper import compressed, event, window
 from stack import until
 
@@ -131,6 +133,17 @@ async def test_windows_that_are_not_full(listening: Any, connected: Connected, m
     await asyncio.to_thread(ship)
     assert len(listening.stored()) == 16
     assert listening.intake.size == 0
+
+
+async def test_events_that_are_in_the_spool(listening: Any, connected: Connected) -> None:
+    """Events that are safe take no memory, however long their shipper is connected after that."""
+
+    def ship() -> None:
+        with connected(listening.port) as shipper:
+            shipper.ship([{}])
+            assert not [found for found in gc.get_objects() if isinstance(found, Part) and found.events]
+
+    await asyncio.to_thread(ship)
 
 
 async def test_large_events_take_turns(listening: Any, connected: Connected) -> None:
