@@ -121,11 +121,22 @@ class Connection:
         self._held = self._decoder.held
         was_large, is_large = self._is_large, self._decoder.begun > LARGE_SIZE
         if is_large and not was_large:
-            await self._intake.large.acquire()
+            await self._become_large()
         elif was_large and not is_large:
             self._intake.large.release()
-        self._is_large = is_large
+            self._is_large = False
         return is_large and not was_large
+
+    async def _become_large(self) -> None:
+        """Wait, in the order of those that wait, for one of the few places."""
+        turn = asyncio.ensure_future(self._intake.large.acquire())
+        try:
+            while not turn.done():
+                await asyncio.wait((turn,), timeout=KEEPALIVE_SECONDS)
+                if not turn.done():
+                    await self._keep_alive(self._decoder.version)
+        finally:
+            self._is_large = not turn.cancel()  # what is done cannot be cancelled
 
     async def _next_part(self) -> Part | None:
         if self._decoder.is_idle:

@@ -169,6 +169,36 @@ async def test_large_events_take_turns(listening: Any, connected: Connected) -> 
     assert not listening.intake.large.locked()
 
 
+async def test_signs_of_life_for_large_events(
+    listening: Any, connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits because others have begun large events hears that the collector lives, and may leave its place."""
+    monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.02)
+    begun = window(1) + event(1, {"text": "x" * 2**18})[:-1]
+
+    def ship() -> None:
+        with contextlib.ExitStack() as stack:
+            others = [stack.enter_context(connected(listening.port)) for _ in range(4)]
+            for other in others:
+                other.send(begun)
+            until("all places are taken", listening.intake.large.locked)
+            with connected(listening.port) as gone:
+                gone.send(begun)
+                assert gone.frame() == 0
+            shipper = stack.enter_context(connected(listening.port))
+            shipper.send(begun)
+            assert [shipper.frame() for _ in range(3)] == [0, 0, 0]
+            until("the one is gone", lambda: listening.metrics.connections._value.get() == 5)
+            others[0].send(b"}")
+            shipper.send(b"}")
+            assert [others[0].acknowledged(), shipper.acknowledged()] == [1, 1]
+
+    await asyncio.to_thread(ship)
+    assert len(listening.stored()) == 2
+    await listening.server.close(1)
+    assert listening.intake.large._value == intake.LARGE_LIMIT
+
+
 async def test_large_events_compressed(listening: Any, connected: Connected) -> None:
     """Also of large events that shrink to almost nothing, only a few are inflated before they are whole."""
     frames = event(1, {"text": "x" * 2**22})
