@@ -77,25 +77,27 @@ class Trouble:
 
     Attributes:
         reason: what is wrong, None when nothing is.
-        is_said: whether to say the end.
+        said: the reason that was said last; None once the end was said, or when nothing was. Set it to have an end said
+            that has no begin.
     """
 
     def __init__(self, log: logging.Logger, begin: str, end: str) -> None:
         self.reason: str | None = None
+        self.said: str | None = None
         self._log = log
         self._sayings = Sayings(log)
         self._begin = begin
         self._end = end
-        self.is_said = False
 
     def set(self, reason: str | None) -> None:
-        """Take note of what is wrong now; None for nothing."""
-        if reason and reason != self.reason:
-            self.is_said |= self._sayings.warning(f"{self._begin}: {reason}")
-        elif self.is_said and not reason:
-            self._log.info(self._end)
-            self.is_said = False
+        """Take note of what is wrong now; None for nothing. What could not be said yet is said by a later call."""
         self.reason = reason
+        if reason and reason != self.said:
+            if self._sayings.warning(f"{self._begin}: {reason}"):
+                self.said = reason
+        elif self.said is not None and not reason:
+            self._log.info(self._end)
+            self.said = None
 
 
 def start() -> None:
