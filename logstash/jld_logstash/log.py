@@ -1,5 +1,6 @@
 """Log lines: JSON in Logstash's v1 form, one object a line, on standard output."""
 
+import contextlib
 import datetime as dt
 import logging
 import sys
@@ -106,12 +107,19 @@ def start() -> None:
     handler.setFormatter(Formatter(message_type="jld_logstash"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # a full disk under standard output is no reason to write tracebacks to another
     # It says each step of each attempt to connect; the publisher says what became of it.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     sys.excepthook = _log_unhandled
     threading.excepthook = lambda failure: _log_unhandled(
         failure.exc_type, failure.exc_value or failure.exc_type(), failure.exc_traceback
     )
+
+
+def end() -> None:
+    """Close standard output: what it does not take would change the exit status."""
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
 
 
 def _log_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

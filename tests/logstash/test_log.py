@@ -82,7 +82,7 @@ def test_trouble_that_comes_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 
 def test_threads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What ends a thread unexpectedly is a log line too."""
-    for module in ("sys.excepthook", "threading.excepthook"):
+    for module in ("sys.excepthook", "threading.excepthook", "logging.raiseExceptions"):
         monkeypatch.setattr(module, None)
     root = logging.getLogger()
     handlers, level = root.handlers.copy(), root.level
