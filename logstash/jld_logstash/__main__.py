@@ -26,4 +26,6 @@ def _refuse(error: Exception, status: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    log.end()
+    sys.exit(status)

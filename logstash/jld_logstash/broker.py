@@ -130,7 +130,7 @@ class Session:
         self._end: BaseException | None = None
         self._channel: Any = None
         self._form: Form | None = None
-        self._is_exchange_missing = False
+        self._is_exchange_missing = self._is_queue_missing = False
         self._connection = SelectConnection(
             parameters,
             on_open_callback=self._on_open,
@@ -210,7 +210,7 @@ class Session:
             arguments = {"x-queue-type": self._target.queue_type}
             channel.queue_declare(queue, durable=True, arguments=arguments)
             channel.queue_bind(queue, EXCHANGE, self._target.key)
-        self._is_exchange_missing = False
+        self._is_exchange_missing = self._is_queue_missing = False
 
     def _on_ready(self, channel: Any) -> None:
         content_type = "application/x-ndjson" if self._target.events_per_message > 1 else "application/json"
@@ -305,6 +305,7 @@ class Session:
             self._metrics.broker_unroutable.set(1)
             self._backlog.retry(returned)
             key = self._target.key
+            self._is_queue_missing = True
             self._refuse(f"unroutable: no queue is bound to the exchange {EXCHANGE} for the routing key {key}")
         if self._is_ending and not self._outstanding:
             self._close()
@@ -337,6 +338,8 @@ class Session:
     def _resume(self) -> None:
         self._pause = None
         if self._channel:
+            if self._is_queue_missing:
+                self._declare(self._channel)
             self._fill()
         elif self._connection.is_open:
             self._open_channel()

@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from .intake import LARGE_SIZE, Intake
-from .lumberjack import Decoder, Part, acknowledgement
+from .intake import Intake
+from .lumberjack import LARGE_SIZE, Decoder, Part, acknowledgement
 from .metrics import Metrics
 from .stream import Stream
 
@@ -45,8 +45,9 @@ class Connection:
         self._metrics = metrics
         self._decoder = Decoder()
         self._free = asyncio.Semaphore(PARTS)
-        self._parts: asyncio.Queue[tuple[asyncio.Future[None] | None, Part] | None] = asyncio.Queue()
-        """Parts to be acknowledged in this order, each once its future is done; None after the last one."""
+        self._parts: asyncio.Queue[tuple[asyncio.Future[None] | None, int, Part] | None] = asyncio.Queue()
+        """Parts to be acknowledged in this order, each once its future is done, with the number of their events, which
+        are no longer in them; None after the last one."""
         self._unsafe: set[asyncio.Future[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._waited = 0.0
@@ -90,9 +91,11 @@ class Connection:
         try:
             while data := await self._receive():
                 self._decoder.feed(data)
-                while part := await self._next_part():
-                    self._take(part)
-                await self._hold()
+                goes_on = True
+                while goes_on:
+                    while part := await self._next_part():
+                        self._take(part)
+                    goes_on = await self._hold()
         finally:
             self._parts.put_nowait(None)
 
@@ -108,16 +111,32 @@ class Connection:
         finally:
             self._waited += time.monotonic() - begin
 
-    async def _hold(self) -> None:
-        """Account for what stays in the decoder; with much of one event, only go on as one of a few."""
+    async def _hold(self) -> bool:
+        """Account for what stays in the decoder; with much of one event, only go on as one of a few.
+
+        Returns:
+            Whether it has become one of these, so that the decoder may inflate more.
+        """
         self._intake.hold(self._decoder.held - self._held)
         self._held = self._decoder.held
-        is_large = self._decoder.begun > LARGE_SIZE
-        if is_large and not self._is_large:
-            await self._intake.large.acquire()
-        elif self._is_large and not is_large:
+        was_large, is_large = self._is_large, self._decoder.begun > LARGE_SIZE
+        if is_large and not was_large:
+            await self._become_large()
+        elif was_large and not is_large:
             self._intake.large.release()
-        self._is_large = is_large
+            self._is_large = False
+        return is_large and not was_large
+
+    async def _become_large(self) -> None:
+        """Wait, in the order of those that wait, for one of the few places."""
+        turn = asyncio.ensure_future(self._intake.large.acquire())
+        try:
+            while not turn.done():
+                await asyncio.wait((turn,), timeout=KEEPALIVE_SECONDS)
+                if not turn.done():
+                    await self._keep_alive(self._decoder.version)
+        finally:
+            self._is_large = not turn.cancel()  # what is done cannot be cancelled
 
     async def _next_part(self) -> Part | None:
         if self._decoder.is_idle:
@@ -127,7 +146,7 @@ class Connection:
         try:
             while not await self._intake.has_room(KEEPALIVE_SECONDS):
                 await self._keep_alive(self._decoder.version)
-            part = self._decoder.take(PART_SIZE)
+            part = self._decoder.take(PART_SIZE, is_large=self._is_large)
             if not part and self._intake.is_tight:
                 part = self._decoder.flush()
         finally:
@@ -144,17 +163,17 @@ class Connection:
             safe = self._intake.submit(part.events, self._marker)
             self._unsafe.add(safe)
             safe.add_done_callback(self._unsafe.discard)
-        self._parts.put_nowait((safe, part))
+        self._parts.put_nowait((safe, len(part.events), part._replace(events=[])))
 
     async def _acknowledge(self) -> None:
         count = 0
         while entry := await self._parts.get():
-            safe, part = entry
+            safe, events, part = entry
             while safe and not safe.done():
                 await asyncio.wait((safe,), timeout=KEEPALIVE_SECONDS)
                 if not safe.done():
                     await self._keep_alive(part.version)
-            count += len(part.events)
+            count += events
             if part.acknowledge is not None:
                 await self._send(acknowledgement(part.acknowledge, part.version))
                 self._metrics.acknowledged.inc(count)

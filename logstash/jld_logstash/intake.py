@@ -13,10 +13,8 @@ SIZE_LIMIT = 32 * 2**20
 HELD_LIMIT = 16 * 2**20
 """Bytes of windows that are not full yet; with more, windows go to the spool in whatever parts there are."""
 
-LARGE_SIZE = 2**16
-"""Bytes of an event that is not whole yet; only so many connections at a time may hold more:"""
-
 LARGE_LIMIT = 4
+"""Connections that may hold more than LARGE_SIZE of an event that is not whole yet."""
 
 
 class Intake:

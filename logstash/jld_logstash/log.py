@@ -1,5 +1,6 @@
 """Log lines: JSON in Logstash's v1 form, one object a line, on standard output."""
 
+import contextlib
 import datetime as dt
 import logging
 import sys
@@ -77,25 +78,27 @@ class Trouble:
 
     Attributes:
         reason: what is wrong, None when nothing is.
-        is_said: whether to say the end.
+        said: the reason that was said last; None once the end was said, or when nothing was. Set it to have an end said
+            that has no begin.
     """
 
     def __init__(self, log: logging.Logger, begin: str, end: str) -> None:
         self.reason: str | None = None
+        self.said: str | None = None
         self._log = log
         self._sayings = Sayings(log)
         self._begin = begin
         self._end = end
-        self.is_said = False
 
     def set(self, reason: str | None) -> None:
-        """Take note of what is wrong now; None for nothing."""
-        if reason and reason != self.reason:
-            self.is_said |= self._sayings.warning(f"{self._begin}: {reason}")
-        elif self.is_said and not reason:
-            self._log.info(self._end)
-            self.is_said = False
+        """Take note of what is wrong now; None for nothing. What could not be said yet is said by a later call."""
         self.reason = reason
+        if reason and reason != self.said:
+            if self._sayings.warning(f"{self._begin}: {reason}"):
+                self.said = reason
+        elif self.said is not None and not reason:
+            self._log.info(self._end)
+            self.said = None
 
 
 def start() -> None:
@@ -104,12 +107,19 @@ def start() -> None:
     handler.setFormatter(Formatter(message_type="jld_logstash"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # a full disk under standard output is no reason to write tracebacks to another
     # It says each step of each attempt to connect; the publisher says what became of it.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     sys.excepthook = _log_unhandled
     threading.excepthook = lambda failure: _log_unhandled(
         failure.exc_type, failure.exc_value or failure.exc_type(), failure.exc_traceback
     )
+
+
+def end() -> None:
+    """Close standard output: what it does not take would change the exit status."""
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
 
 
 def _log_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

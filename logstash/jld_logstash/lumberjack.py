@@ -36,7 +36,13 @@ few bytes must not make work for a minute."""
 PAIRS_LIMIT = 1024
 """Pairs of an event of v1."""
 
-_PIECE = 2**18
+LARGE_SIZE = 2**16
+"""Bytes of an event that is not whole yet, beyond which no more of a compressed frame is inflated unasked."""
+
+_OVERHEAD = 64
+"""Bytes that an event takes in memory beside its own, about."""
+
+_PIECE = 2**17
 
 _HEADER = struct.Struct(">2sI")
 _EVENT_HEADER = struct.Struct(">2sII")
@@ -81,8 +87,10 @@ class Decoder:
         self._has_more = False
         """Whether the inflater may give more without being given any."""
         self._held: Part | None = None
+        """What may be given once the checksum of its frame has come."""
         self._events: list[bytes] = []
-        self._size = 0
+        self._size = self._last_size = 0
+        """Bytes of these, and of the part before."""
         self._missing = 0
         """Events that the window still waits for."""
         self._sequence: int | None = None
@@ -104,14 +112,16 @@ class Decoder:
 
     @property
     def held(self) -> int:
-        """Bytes of all that has not been given."""
-        return self.begun + self._size
+        """Bytes of all that has not been given, with what they take in memory beside."""
+        return self.begun + self._size + (self._last_size if self._held else 0)
 
-    def take(self, size: int) -> Part | None:
+    def take(self, size: int, *, is_large: bool = True) -> Part | None:
         """Give the next events of what was fed, None when more has to be fed first.
 
         Args:
-            size: bytes of events after which a window is given in parts.
+            size: bytes in memory of events after which a window is given in parts.
+            is_large: whether to inflate what an event needs that is longer than LARGE_SIZE. If not, None may also mean
+                that there is one: `begun` tells.
 
         Raises:
             ProtocolError: it is not the protocol, or beyond its limits. The connection is of no use any more.
@@ -123,11 +133,14 @@ class Decoder:
             if self._held and (self._plain or not self._zlib):
                 part, self._held = self._held, None
                 return part
-            if not self._zlib or not self._inflate(self._zlib):
+            if not self._zlib or not (is_large or len(self._plain) <= LARGE_SIZE) or not self._inflate(self._zlib):
                 return None
 
     def flush(self) -> Part | None:
         """Give what a window has so far, None when that is nothing."""
+        if self._held and self._held.events:
+            part, self._held, self._last_size = self._held, self._held._replace(events=[]), 0
+            return part._replace(acknowledge=None)
         return self._cut(None) if self._events else None
 
     def _parse(self, buffer: bytearray, size: int) -> Part | None:
@@ -179,7 +192,7 @@ class Decoder:
             count += 1
             if sequence > highest:  # noqa: PLR1730 a call would cost more
                 highest = sequence
-            taken += length
+            taken += length + _OVERHEAD
             if taken >= size:
                 break
         if count:
@@ -209,7 +222,7 @@ class Decoder:
         if not self._missing:
             raise ProtocolError("an event outside of a window")
         self._events.append(orjson.dumps(dict(zip(texts[::2], texts[1::2], strict=True))))
-        self._size += end - position
+        self._size += end - position + _OVERHEAD
         self._sequence = max(self._sequence or 0, sequence)
         self._missing -= 1
         self._count += 1
@@ -233,7 +246,7 @@ class Decoder:
 
     def _cut(self, acknowledge: int | None) -> Part:
         part = Part(self._events, acknowledge, self.version)
-        self._events, self._size = [], 0
+        self._events, self._size, self._last_size = [], 0, self._size
         if acknowledge is not None:
             self._sequence = None
         return part

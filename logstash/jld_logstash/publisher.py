@@ -49,7 +49,7 @@ class Publisher:
         self._session: broker.Session | None = None
         self._stopping = threading.Event()
         self._trouble = Trouble(_log, "events stay in the spool", "events reach the broker")
-        self._trouble.is_said = True  # the first success is worth a line
+        self._trouble.said = ""  # the first success is worth a line
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:

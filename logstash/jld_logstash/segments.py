@@ -5,6 +5,7 @@ once was at the same position.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -157,6 +158,8 @@ class Segments:
             os.fsync(self._file)
             if not active.size:
                 sync_folder(self._folder)
+            if not os.fstat(self._file).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "somebody has removed its file")
         except OSError:
             self._undo(active)
             raise

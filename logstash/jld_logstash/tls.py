@@ -128,11 +128,18 @@ def _check_readable(variable: str, file: Path) -> None:
 def name_of(certificate: dict[str, Any]) -> str | None:
     """Give the name that a certificate is for: its common name, else the first of its other names, else None.
 
+    Other names are those of hosts, addresses and whole URIs, as SPIFFE's are. An address of mail, or a URI without a
+    scheme, could read as a host's name.
+
     Args:
         certificate: as ssl.SSLSocket.getpeercert gives it.
     """
     fields = dict(pair for part in certificate.get("subject", ()) for pair in part)
-    others = (value for _, value in certificate.get("subjectAltName", ()))
+    others = (
+        value
+        for kind, value in certificate.get("subjectAltName", ())
+        if kind in {"DNS", "IP Address"} or (kind == "URI" and ":" in value)
+    )
     return fields.get("commonName") or next(others, None)
 
 

@@ -5,17 +5,19 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from jld_logstash.collector import run
 from jld_logstash.errors import BadSettingError
 from shipper import event, window
-from stack import until
+from stack import free_ports, until
 
 BROKER = {"RABBITMQ_TARGET_HOST": "x", "RABBITMQ_TARGET_USER": "x", "RABBITMQ_TARGET_PASSWORD": "x"}
 
@@ -168,6 +170,34 @@ def test_busy_port(launch: Launch, settings: dict[str, str], variable: str) -> N
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 69
     assert errors == f"jld_logstash: {variable}={port}: should be a free port of 127.0.0.1 (Address already in use)\n"
+
+
+def test_full_log(settings: dict[str, str], http: httpx.Client) -> None:
+    """Standard output that takes nothing, as on a full disk, changes neither what is done nor the status at the end."""
+    port = free_ports(1)
+
+    def answers() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return http.get(f"http://127.0.0.1:{port}/healthz").is_success
+        return False
+
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "jld_logstash"],
+            env=settings | {"LOGSTASH_PORT": str(port)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            until("it answers", answers)
+            process.terminate()
+            assert process.communicate(timeout=15)[1] == ""
+        finally:
+            process.kill()
+    assert process.returncode == 0
 
 
 def test_second_collector(collect: Collect, launch: Launch, settings: dict[str, str]) -> None:

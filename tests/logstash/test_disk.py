@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,37 @@ def test_never_the_same_file_after_a_failed_sync(spools: Any, monkeypatch: pytes
         added.safe.result(5)
         tried = [name for name in disk.files if name.endswith(".segment")]
         assert len(set(tried)) == len(tried)
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_removed_folder(spools: Any) -> None:
+    """What is written to a file that somebody has removed is not told to be safe; a folder that is back is used."""
+    with spools.open() as found:
+        spools.store(found, "a")
+        shutil.rmtree(spools.folder)
+        added = spools.batch("b")
+        found.append(added)
+        until("it waits", lambda: found.trouble == os.strerror(errno.ENOENT))
+        assert not added.safe.done()
+        spools.folder.mkdir()
+        added.safe.result(5)
+        assert found.trouble is None
+    with spools.open() as again:
+        assert spools.held(again) == ["b"]
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_removed_file(spools: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """When only the file is removed that is written to, another one is, which is said."""
+    with spools.open() as found:
+        spools.store(found, "a")
+        (removed,) = spools.segments()
+        removed.unlink()
+        spools.store(found, "b")
+        (segment,) = spools.segments()
+        assert b"b" in segment.read_bytes()
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["the spool takes no events, shippers have to wait: somebody has removed its file"]
 
 
 @pytest.mark.usefixtures("small_segments")

@@ -95,11 +95,14 @@ async def test_not_heard_by_name(listening: Any, connected: Connected, caplog: p
     [
         ({"subject": ((("organizationName", "o"),), (("commonName", "a"),)), "subjectAltName": (("DNS", "b"),)}, "a"),
         ({"subject": (), "subjectAltName": (("URI", "spiffe://x/node-1"), ("DNS", "b"))}, "spiffe://x/node-1"),
+        ({"subject": (), "subjectAltName": (("IP Address", "192.0.2.1"),)}, "192.0.2.1"),
+        ({"subject": (), "subjectAltName": (("email", "a"), ("URI", "a"), ("DNS", "b"))}, "b"),
+        ({"subject": (), "subjectAltName": (("DirName", ((("commonName", "a"),),)), ("othername", "a"))}, None),
         ({"subject": ((("organizationName", "o"),),)}, None),
     ],
 )
 def test_name(certificate: dict[str, Any], name: str | None) -> None:
-    """The name of a certificate is its common name, else the first of its others."""
+    """The name of a certificate is its common name, else the first of its hosts, addresses and URIs."""
     assert tls.name_of(certificate) == name
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import select
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 from jld_logstash import connection, intake, server
-from shipper import event, window
+from jld_logstash.lumberjack import Part
+from shipper import compressed, event, window
 from stack import until
 
 Connected = Callable[..., Any]
@@ -133,6 +135,17 @@ async def test_windows_that_are_not_full(listening: Any, connected: Connected, m
     assert listening.intake.size == 0
 
 
+async def test_events_that_are_in_the_spool(listening: Any, connected: Connected) -> None:
+    """Events that are safe take no memory, however long their shipper is connected after that."""
+
+    def ship() -> None:
+        with connected(listening.port) as shipper:
+            shipper.ship([{}])
+            assert not [found for found in gc.get_objects() if isinstance(found, Part) and found.events]
+
+    await asyncio.to_thread(ship)
+
+
 async def test_large_events_take_turns(listening: Any, connected: Connected) -> None:
     """However many large events begin, only a few are in memory before they are whole, and all arrive."""
     large = event(1, {"text": "x" * 2**20})
@@ -149,6 +162,60 @@ async def test_large_events_take_turns(listening: Any, connected: Connected) -> 
             assert [shipper.acknowledged() for shipper in shippers] == [1] * 12
             for rest in rests:
                 rest.join(10)
+
+    await asyncio.to_thread(ship)
+    assert len(listening.stored()) == 12
+    assert listening.intake.size == 0
+    assert not listening.intake.large.locked()
+
+
+async def test_signs_of_life_for_large_events(
+    listening: Any, connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits because others have begun large events hears that the collector lives, and may leave its place."""
+    monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.02)
+    begun = window(1) + event(1, {"text": "x" * 2**18})[:-1]
+
+    def ship() -> None:
+        with contextlib.ExitStack() as stack:
+            others = [stack.enter_context(connected(listening.port)) for _ in range(4)]
+            for other in others:
+                other.send(begun)
+            until("all places are taken", listening.intake.large.locked)
+            with connected(listening.port) as gone:
+                gone.send(begun)
+                assert gone.frame() == 0
+            shipper = stack.enter_context(connected(listening.port))
+            shipper.send(begun)
+            assert [shipper.frame() for _ in range(3)] == [0, 0, 0]
+            until("the one is gone", lambda: listening.metrics.connections._value.get() == 5)
+            others[0].send(b"}")
+            shipper.send(b"}")
+            assert [others[0].acknowledged(), shipper.acknowledged()] == [1, 1]
+
+    await asyncio.to_thread(ship)
+    assert len(listening.stored()) == 2
+    await listening.server.close(1)
+    assert listening.intake.large._value == intake.LARGE_LIMIT
+
+
+async def test_large_events_compressed(listening: Any, connected: Connected) -> None:
+    """Also of large events that shrink to almost nothing, only a few are inflated before they are whole."""
+    frames = event(1, {"text": "x" * 2**22})
+    whole = compressed(frames)
+    half = len(whole) // 2
+    assert half < 2**14
+
+    def ship() -> None:
+        with contextlib.ExitStack() as stack:
+            shippers = [stack.enter_context(connected(listening.port)) for _ in range(12)]
+            for shipper in shippers:
+                shipper.send(window(1) + whole[:half])
+            until("some wait", lambda: len(listening.intake.large._waiters or ()) == 8)
+            assert listening.intake._held < 4 * len(frames) + 8 * 2**18
+            for shipper in shippers:
+                shipper.send(whole[half:])
+            assert [shipper.acknowledged() for shipper in shippers] == [1] * 12
 
     await asyncio.to_thread(ship)
     assert len(listening.stored()) == 12

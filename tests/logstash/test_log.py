@@ -68,9 +68,21 @@ def test_trouble(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     assert [record.message for record in caplog.records] == ["bad: a", "good", "bad: b", "good"]
 
 
+def test_trouble_that_comes_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Trouble that is the same within a minute, and so cannot be said at once, is said when it still goes on then."""
+    caplog.set_level("INFO")
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    trouble = Trouble(logging.getLogger("test"), "bad", "good")
+    for second, reason in ((0, "a"), (1, None), (2, "a"), (30, "b"), (31, "a"), (59, "a"), (60, "a"), (500, "a")):
+        now = 1000.0 + second
+        trouble.set(reason)
+    assert [record.message for record in caplog.records] == ["bad: a", "good", "bad: b", "bad: a"]
+
+
 def test_threads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What ends a thread unexpectedly is a log line too."""
-    for module in ("sys.excepthook", "threading.excepthook"):
+    for module in ("sys.excepthook", "threading.excepthook", "logging.raiseExceptions"):
         monkeypatch.setattr(module, None)
     root = logging.getLogger()
     handlers, level = root.handlers.copy(), root.level

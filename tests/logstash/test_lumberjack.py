@@ -10,6 +10,7 @@ from jld_logstash.errors import ProtocolError
 from jld_logstash.lumberjack import (
     COMPRESSED_LIMIT,
     EVENT_LIMIT,
+    LARGE_SIZE,
     PAIRS_LIMIT,
     WINDOW_LIMIT,
     Decoder,
@@ -158,6 +159,31 @@ def test_what_is_there() -> None:
     assert decoder.take(2**20) == Part([EVENT_2], 2)
 
 
+def test_many_tiny_events() -> None:
+    """Events are counted with what they take in memory, so that a window of tiny ones is given in parts too."""
+    tiny = b"2J\0\0\0\1\0\0\0\2{}"
+    decoder = Decoder()
+    decoder.feed(b"2W\0\0\x30\0" + tiny * 2**12)
+    assert decoder.take(2**20) is None
+    assert decoder.held > 60 * 2**12
+    decoder.feed(tiny * 2**13)
+    found = [len(part.events) for part in iter(lambda: decoder.take(2**18), None)]
+    assert (sum(found), max(found)) == (3 * 2**12, 2**12 + 1)
+
+
+def test_what_waits_for_its_checksum() -> None:
+    """What a compressed frame ends with can be had before its checksum is there, but is not acknowledged before."""
+    decoder = Decoder()
+    decoder.feed(WINDOW + COMPRESSED[:-1])
+    assert decoder.take(2**20) is None
+    assert decoder.held > len(EVENT_1 + EVENT_2)
+    assert decoder.flush() == Part([EVENT_1, EVENT_2], None)
+    assert decoder.flush() is None
+    assert decoder.held == 0
+    decoder.feed(COMPRESSED[-1:])
+    assert decoder.take(2**20) == Part([], 2)
+
+
 def test_cut_of_a_window_in_parts() -> None:
     """A window that is cut after a part of it was given is acknowledged up to that part."""
     data = b"2W\0\0\0\x05" + FRAME_1 + WINDOW
@@ -178,6 +204,17 @@ def test_much_in_little() -> None:
         assert len(decoder._plain) < 2**19
     assert sum(len(part.events) for part in found) == 2048
     assert found[-1].acknowledge == 2048
+
+
+def test_large_in_little() -> None:
+    """Of a long event that shrinks to almost nothing, not much is inflated before that is asked for."""
+    blanks = b'{"message":"%s"}' % (b" " * 2**22)
+    decoder = Decoder()
+    decoder.feed(WINDOW + framed(zlib.compress(FRAME_1 + b"2J\0\0\0\2" + struct.pack(">I", len(blanks)) + blanks)))
+    assert decoder.take(2**20, is_large=False) is None
+    assert LARGE_SIZE < decoder.begun < 2**18
+    assert decoder.take(2**20, is_large=False) is None
+    assert decoder.take(2**23) == Part([EVENT_1, blanks], 2)
 
 
 def test_random_pieces() -> None:

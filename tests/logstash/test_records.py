@@ -100,6 +100,64 @@ def test_changed(event: bytes, becomes: dict[str, object]) -> None:
     assert len(changed.splitlines()) == 1
 
 
+def deep(levels: int) -> bytes:
+    """Write a value that is nested so deep."""
+    return b'[{"a":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
+
+
+METADATA = b'"@metadata":{"beat":"filebeat","type":"_doc","version":"7.17.29"}'
+
+
+@pytest.mark.parametrize(
+    ("event", "becomes"),
+    [
+        (b'{"@timestamp":"t",%b,"x":%b,"shipper":"x"}', b'"@timestamp":"t","x":%b,"shipper":"x"}'),
+        (b'{%b,"x":%b,"shipper":"x"}', b'"x":%b,"shipper":"x"}'),
+        (b'{"shipper":"x",%b,"x":%b}', None),
+        (b'{"@timestamp":"\\"",%b,"x":%b,"shipper":"x"}', None),
+        (b'{"shipper":"x",%b,"@metad\\u0061ta":{},"x":%b}', None),
+        (b'{%b,"x":{"@metadata":%b},"shipper":"x"}', None),
+        (b'{%b,"shipper\\u005fcertificate":"node-2","x":%b}', None),
+        (b'{%b,"shipper_certificate":"node-2","shipper_certificate":"node-3","x":%b}', None),
+    ],
+)
+@pytest.mark.parametrize("levels", [300, 1000])
+def test_deep(event: bytes, becomes: bytes | None, levels: int) -> None:
+    """An event that is nested deep stays as it is where `@metadata` can be cut out, else it becomes a text."""
+    event %= (METADATA, deep(levels))
+    changed = through(event)[1]
+    if becomes:
+        assert changed == b'{"shipper_certificate":"node-1",' + becomes % deep(levels)
+    else:
+        assert json.loads(changed) == {
+            "shipper_certificate": "node-1",
+            "shipper": "me",
+            "message": event.decode(),
+            "log": {"flags": ["malformed"]},
+        }
+
+
+def test_deep_and_metadata_last() -> None:
+    """So it does where `@metadata` is the last field, which one inside of another field is not; line breaks go."""
+    assert through(b'{"x":%b,\n%b}' % (deep(500), METADATA))[1] == (
+        b'{"shipper_certificate":"node-1","shipper":"me","x":%b}' % deep(500)
+    )
+    assert through(b'{"x":%b\n}' % deep(500))[1].endswith(b'"x":%b}' % deep(500))
+    for event in (b'{"x":{"y":%b,%b},"@metadata":1}', b'{"@metadata":1,"x":{"y":%b,%b}}'):
+        assert b"malformed" in through(event % (deep(500), METADATA))[1]
+    inside = b'{"@timestamp":"}%b","z":{},"@metadata":1,"x":%b}' % (METADATA.replace(b'"', b'\\"'), deep(500))
+    assert b"malformed" in through(inside)[1]
+
+
+def test_too_deep() -> None:
+    """An event that is nested too deep to be read becomes a text, cut at 2 MiB, as it would be sent again for ever."""
+    event = b'{"a":%b}' % deep(2000)
+    identity, changed = through(event)
+    assert (identity, json.loads(changed)["message"]) == (b"", event.decode())
+    fields = json.loads(through(b'{"a":%b,"b":"%b"}' % (deep(2000), b"x" * 2**21))[1])
+    assert (len(fields["message"]), fields["log"]["flags"]) == (2**21, ["malformed", "truncated"])
+
+
 @pytest.mark.parametrize(
     ("event", "identity"),
     [

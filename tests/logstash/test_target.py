@@ -89,6 +89,23 @@ def test_queue(collect: Collect, to_host: Target, host: Host, broker: Broker, ki
     assert [event["n"] for _, _, event in host.take()] == list(range(10))
 
 
+def test_queue_is_deleted(collect: Collect, to_host: Target, host: Host) -> None:
+    """A queue that is named and that somebody deletes or unbinds is made, or bound, again."""
+    collector = collect(**to_host, RABBITMQ_TARGET_QUEUE="q")
+    with collector.shipper() as shipper:
+        shipper.ship(events(10))
+        confirmed(collector, 10)
+        host.delete_queue()
+        shipper.ship(events(10, 10))
+        confirmed(collector, 20)
+        host.unbind_queue("jupyterlabdemo")
+        shipper.ship(events(10, 20))
+        confirmed(collector, 30)
+    assert [event["n"] for _, _, event in host.take()] == list(range(10, 30))
+    assert collector.metric("logstash_broker_unroutable") == 0
+    assert collector.metric("logstash_broker_reconnects_total") == 0
+
+
 def test_other_queue(collect: Collect, to_host: Target, host: Host) -> None:
     """A queue of another type is left as it is, which is said; the events stay in the spool."""
     host.make_exchange()

@@ -59,6 +59,18 @@ class Host:
         self._channel.queue_declare("q", durable=True, arguments=named)
         self._channel.queue_bind("q", "logs", "#")
 
+    def delete_queue(self) -> None:
+        """Delete the queue."""
+        self._channel.queue_delete("q")
+
+    def unbind_queue(self, key: str) -> None:
+        """Have the queue no longer take what is published.
+
+        Args:
+            key: the routing key that it is bound for.
+        """
+        self._channel.queue_unbind("q", "logs", key)
+
     def take(self) -> list[tuple[Any, pika.BasicProperties, dict[str, Any]]]:
         """Take all that is in the queue, decoded."""
         return [(method, properties, json.loads(body)) for method, properties, body in self._take()]
