@@ -99,8 +99,9 @@ def test_idle_lab_is_stopped(kind: type[Stack]) -> None:
         own.up()
         member = Member(own, "alice")
         member.sign_in()
-        member.start_lab()
         idle = {"server": None, "pending": None}
+        until("what ran before was stopped", lambda: idle.items() <= member.user().items(), seconds=60)
+        member.start_lab()
         until("the idle lab was stopped", lambda: idle.items() <= member.user().items(), seconds=60)
         assert member.start_lab().status_code == 200
         member.web.close()
