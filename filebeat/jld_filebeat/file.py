@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -283,12 +283,17 @@ class File:
             OSError: it cannot be read.
         """
         head = self.source.pread(entry.head, 0)
-        if (
-            (entry.key, entry.generation) != (self.key, self.source.generation)
-            or (self.source.stat()[0] < max(entry.offset, entry.done) and not self.source.is_compressed)
-            or _digest(head) != entry.digest
-        ):
+        if (entry.key, entry.generation) != (self.key, self.source.generation) or _digest(head) != entry.digest:
             return False
+        if not self.source.is_compressed:
+            size = self.source.stat()[0]
+            if size < max(entry.offset, entry.done):
+                return False
+            if size < entry.read:
+                # A power cut took what was not on disk: what comes there now is not what was read.
+                entry = replace(entry, read=0, ends="")
+            if entry.read and not self.ends_with(entry.read, entry.ends):
+                return False
         self._take_over(entry, head)
         return True
 
