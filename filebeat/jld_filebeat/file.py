@@ -6,8 +6,9 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from .entry import NOWHERE, Cut, Entry
 from .errors import RewrittenError
 from .inputs import Format
 from .source import GZIP, HEAD, Key, Source
@@ -17,65 +18,6 @@ TAIL = 4 * 2**10
 
 LAST = 256
 """Bytes of these that are compared at each look: a file that was written anew can begin like the one before it."""
-
-NOWHERE: Key = (0, 0)
-"""What a file is at that was truncated: its bytes may be in a copy."""
-
-
-class Cut(NamedTuple):
-    """Where a line ends though no line feed says so: nobody went on with it, so it was shipped as it is.
-
-    Attributes:
-        offset: the byte behind it; what is written there is another line.
-        has_parts: whether lines of which only parts are there ended there too.
-    """
-
-    offset: int
-    has_parts: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the registry keeps of a file.
-
-    Attributes:
-        id: 128 random bits in hexadecimal digits.
-        device: where its inode is.
-        inode: number of its inode.
-        generation: of the inode, None where the file system tells none.
-        path: where it was first seen.
-        format: of its lines.
-        offset: from where it has to be read again after a restart, in bytes.
-        done: up to where its lines were shipped then, in bytes; before, only parts of unfinished lines are of interest.
-        head: length of its beginning that is known, in bytes.
-        digest: SHA-256 of that beginning.
-        previous: id of the file that its first lines may continue.
-        read: up to where it was read, in bytes.
-        ends: SHA-256 of the last bytes before that.
-        cuts: where lines may have been shipped though they had no end.
-        place: where it was seen last.
-    """
-
-    id: str
-    device: int
-    inode: int
-    generation: int | None
-    path: str
-    format: Format
-    offset: int
-    done: int
-    head: int
-    digest: str
-    previous: str | None
-    read: int = 0
-    ends: str = ""
-    cuts: tuple[Cut, ...] = ()
-    place: str = ""
-
-    @property
-    def key(self) -> Key:
-        """Device and inode."""
-        return self.device, self.inode
 
 
 @dataclass(eq=False)

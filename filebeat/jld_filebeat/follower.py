@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .batch import Batch
+from .entry import Cut, Entry
 from .errors import RewrittenError
-from .file import Cut, Entry, File, text_of
+from .file import File, text_of
 from .inputs import Format, Input, base, find
 from .known import Known
 from .lines import Reader

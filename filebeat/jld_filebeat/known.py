@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from .file import NOWHERE, Entry, File
+from .entry import NOWHERE, Entry
+from .file import File
 from .inputs import base
 from .source import GZIP, HEAD
 
