@@ -180,6 +180,23 @@ class File:
             raise RewrittenError
         self.head = head
 
+    def reach(self) -> bool:
+        """Get nearer to the position, and say whether it can be read from there; one call does not take long.
+
+        Raises:
+            RewrittenError: it is shorter than what was read of it.
+            OSError: it cannot be read.
+        """
+        if self.tail or not self.source.is_compressed:
+            return self.source.reach(self.position)
+        size = min(TAIL, self.position)
+        if not self.source.reach(self.position - size):
+            return False
+        self.tail = self.source.pread(size, self.position - size)
+        if len(self.tail) < size:
+            raise RewrittenError
+        return True
+
     def advance(self, chunk: bytes, begin: int) -> None:
         """Remember the bytes before the position.
 
@@ -213,7 +230,7 @@ class File:
             digest=_digest(self.head),
             previous=previous,
             read=self.furthest,
-            ends=self._digest[1] if self.position == self.furthest else self.once_read[1],
+            ends=self._digest[1] if self.position > self.once_read[0] else self.once_read[1],
             cuts=self.cuts,
             place=self.place,
         )
@@ -271,7 +288,8 @@ class File:
         """
         self.position = self.scanned = self.acknowledged = offset
         self.done = done
-        if not self.source.is_whole(offset):
+        self.source.begin(offset)
+        if not self.source.is_whole(offset) and not self.source.is_compressed:
             self.tail = self.source.pread(min(TAIL, offset), max(0, offset - TAIL))
 
     def compare(self, other: "File") -> int:
