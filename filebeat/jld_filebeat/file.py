@@ -160,6 +160,8 @@ class File:
             raise RewrittenError
         if (size, modified) == (self.size, self.modified):
             return False
+        if size == self.size > 0 and not self.source.is_compressed and self.source.pread(1, size - 1) == b"\0":
+            self.scanned = self.position  # it was made longer before, and is filled in now
         self.size, self.modified = size, modified
         self.changed = time.monotonic()
         self.check()
@@ -178,7 +180,7 @@ class File:
         last = self.tail[-LAST:]
         if last and not self.source.is_compressed and self.source.pread(len(last), self.position - len(last)) != last:
             raise RewrittenError
-        self.head = head
+        self.head = head.rstrip(b"\0") or head  # that may be where nothing was written yet
 
     def reach(self) -> bool:
         """Get nearer to the position, and say whether it can be read from there; one call does not take long.

@@ -167,8 +167,7 @@ class Follower:
         kept = [*files, *(file for file in self._lost if file.is_registered)]
         waiting = list(self._known)
         before = predecessors([*self._files.values(), *self._lost], {entry.id for entry in waiting})
-        saved = [(file, file.cuts) for file in files]
-        return [file.entry(before[file]) for file in kept] + waiting, saved
+        return [file.entry(before[file]) for file in kept] + waiting, [(file, file.cuts) for file in files]
 
     def registered(self, saved: Iterable[tuple[File, tuple[Cut, ...]]]) -> None:
         """Take note that the ids of these files are on disk, and where lines are cut, so that they may be read."""
