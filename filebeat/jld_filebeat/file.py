@@ -4,10 +4,11 @@ import hashlib
 import os
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from .entry import NOWHERE, Cut, Entry
 from .errors import RewrittenError
 from .inputs import Format
 from .source import GZIP, HEAD, Key, Source
@@ -17,65 +18,6 @@ TAIL = 4 * 2**10
 
 LAST = 256
 """Bytes of these that are compared at each look: a file that was written anew can begin like the one before it."""
-
-NOWHERE: Key = (0, 0)
-"""What a file is at that was truncated: its bytes may be in a copy."""
-
-
-class Cut(NamedTuple):
-    """Where a line ends though no line feed says so: nobody went on with it, so it was shipped as it is.
-
-    Attributes:
-        offset: the byte behind it; what is written there is another line.
-        has_parts: whether lines of which only parts are there ended there too.
-    """
-
-    offset: int
-    has_parts: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the registry keeps of a file.
-
-    Attributes:
-        id: 128 random bits in hexadecimal digits.
-        device: where its inode is.
-        inode: number of its inode.
-        generation: of the inode, None where the file system tells none.
-        path: where it was first seen.
-        format: of its lines.
-        offset: from where it has to be read again after a restart, in bytes.
-        done: up to where its lines were shipped then, in bytes; before, only parts of unfinished lines are of interest.
-        head: length of its beginning that is known, in bytes.
-        digest: SHA-256 of that beginning.
-        previous: id of the file that its first lines may continue.
-        read: up to where it was read, in bytes.
-        ends: SHA-256 of the last bytes before that.
-        cuts: where lines may have been shipped though they had no end.
-        place: where it was seen last.
-    """
-
-    id: str
-    device: int
-    inode: int
-    generation: int | None
-    path: str
-    format: Format
-    offset: int
-    done: int
-    head: int
-    digest: str
-    previous: str | None
-    read: int = 0
-    ends: str = ""
-    cuts: tuple[Cut, ...] = ()
-    place: str = ""
-
-    @property
-    def key(self) -> Key:
-        """Device and inode."""
-        return self.device, self.inode
 
 
 @dataclass(eq=False)
@@ -220,6 +162,8 @@ class File:
             raise RewrittenError
         if (size, modified) == (self.size, self.modified):
             return False
+        if size == self.size > 0 and not self.source.is_compressed and self.source.pread(1, size - 1) == b"\0":
+            self.scanned = self.position  # it was made longer before, and is filled in now
         self.size, self.modified = size, modified
         self.changed = time.monotonic()
         self.check()
@@ -238,7 +182,24 @@ class File:
         last = self.tail[-LAST:]
         if last and not self.source.is_compressed and self.source.pread(len(last), self.position - len(last)) != last:
             raise RewrittenError
-        self.head = head
+        self.head = head.rstrip(b"\0") or head  # that may be where nothing was written yet
+
+    def reach(self) -> bool:
+        """Get nearer to the position, and say whether it can be read from there; one call does not take long.
+
+        Raises:
+            RewrittenError: it is shorter than what was read of it.
+            OSError: it cannot be read.
+        """
+        if self.tail or not self.source.is_compressed:
+            return self.source.reach(self.position)
+        size = min(TAIL, self.position)
+        if not self.source.reach(self.position - size):
+            return False
+        self.tail = self.source.pread(size, self.position - size)
+        if len(self.tail) < size:
+            raise RewrittenError
+        return True
 
     def advance(self, chunk: bytes, begin: int) -> None:
         """Remember the bytes before the position.
@@ -273,7 +234,7 @@ class File:
             digest=_digest(self.head),
             previous=previous,
             read=self.furthest,
-            ends=self._digest[1] if self.position == self.furthest else self.once_read[1],
+            ends=self._digest[1] if self.position > self.once_read[0] else self.once_read[1],
             cuts=self.cuts,
             place=self.place,
         )
@@ -285,12 +246,17 @@ class File:
             OSError: it cannot be read.
         """
         head = self.source.pread(entry.head, 0)
-        if (
-            (entry.key, entry.generation) != (self.key, self.source.generation)
-            or (self.source.stat()[0] < max(entry.offset, entry.done) and not self.source.is_compressed)
-            or _digest(head) != entry.digest
-        ):
+        if (entry.key, entry.generation) != (self.key, self.source.generation) or _digest(head) != entry.digest:
             return False
+        if not self.source.is_compressed:
+            size = self.source.stat()[0]
+            if size < max(entry.offset, entry.done):
+                return False
+            if size < entry.read:
+                # A power cut took what was not on disk: what comes there now is not what was read.
+                entry = replace(entry, read=0, ends="")
+            if entry.read and not self.ends_with(entry.read, entry.ends):
+                return False
         self._take_over(entry, head)
         return True
 
@@ -326,7 +292,8 @@ class File:
         """
         self.position = self.scanned = self.acknowledged = offset
         self.done = done
-        if not self.source.is_whole(offset):
+        self.source.begin(offset)
+        if not self.source.is_whole(offset) and not self.source.is_compressed:
             self.tail = self.source.pread(min(TAIL, offset), max(0, offset - TAIL))
 
     def compare(self, other: "File") -> int:

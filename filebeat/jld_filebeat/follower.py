@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .batch import Batch
+from .entry import Cut, Entry
 from .errors import RewrittenError
-from .file import Cut, Entry, File, text_of
+from .file import File, text_of
 from .inputs import Format, Input, base, find
 from .known import Known
 from .lines import Reader
@@ -166,8 +167,7 @@ class Follower:
         kept = [*files, *(file for file in self._lost if file.is_registered)]
         waiting = list(self._known)
         before = predecessors([*self._files.values(), *self._lost], {entry.id for entry in waiting})
-        saved = [(file, file.cuts) for file in files]
-        return [file.entry(before[file]) for file in kept] + waiting, saved
+        return [file.entry(before[file]) for file in kept] + waiting, [(file, file.cuts) for file in files]
 
     def registered(self, saved: Iterable[tuple[File, tuple[Cut, ...]]]) -> None:
         """Take note that the ids of these files are on disk, and where lines are cut, so that they may be read."""
@@ -382,6 +382,7 @@ class Follower:
 
     def _remove(self, file: File) -> None:
         """Follow a file no more."""
+        self._reader.forget(file)
         file.source.close()
         self._turns.discard(file)
         if self._files.get(file.key) is file:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from .file import NOWHERE, Entry, File
+from .entry import NOWHERE, Entry
+from .file import File
 from .inputs import base
-from .source import GZIP, HEAD
+from .source import GZIP, HEAD, Key
 
 
 class Known:
@@ -20,10 +21,18 @@ class Known:
         now = time.monotonic()
         self._entries = {entry.id: (entry, now) for entry in entries}
         """By id, with the time when it was not known last that its file is there."""
+        self._ids: dict[Key, list[str]] = {}
+        """By where a file was; entries that were put elsewhere since, or are gone, among them."""
+        for entry in self:
+            self._ids.setdefault(entry.key, []).append(entry.id)
 
     def __iter__(self) -> Iterator[Entry]:
         """Give all entries."""
         return (entry for entry, _ in self._entries.values())
+
+    def _at(self, key: Key) -> list[Entry]:
+        found = (self._entries[id_][0] for id_ in self._ids.get(key, ()) if id_ in self._entries)
+        return [entry for entry in found if entry.key == key]
 
     def claim(self, file: File) -> bool:
         """Have a file take over the entry of its inode, if it is that file, and say whether it is.
@@ -31,7 +40,7 @@ class Known:
         Raises:
             OSError: that cannot be told.
         """
-        for entry in [entry for entry in self if entry.key == file.key]:
+        for entry in self._at(file.key):
             if file.claim(entry):
                 del self._entries[entry.id]
                 return True
@@ -62,9 +71,9 @@ class Known:
                 return True
         return False
 
-    def keep(self, key: tuple[int, int]) -> None:
+    def keep(self, key: Key) -> None:
         """Note that what is at an inode is there, though nobody can tell what it is."""
-        for entry in [entry for entry in self if entry.key == key]:
+        for entry in self._at(key):
             self._entries[entry.id] = (entry, time.monotonic())
 
     def keep_below(self, hidden: tuple[str, ...]) -> None:

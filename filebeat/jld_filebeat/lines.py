@@ -36,6 +36,12 @@ class Reader:
         self._shipper = shipper
         self._node = node
         self._forms: WeakKeyDictionary[File, Form] = WeakKeyDictionary()
+        self._long: tuple[File | None, int, bytearray] = None, 0, bytearray()
+        """A compressed file, where a long line begins in it, and its first bytes: not to be inflated once more."""
+
+    def forget(self, file: File) -> None:
+        """Forget what was kept of a file that is followed no more."""
+        self._end_long(file)
 
     def read(self, file: File, batch: Batch) -> bool:
         """Read a piece of a file, and say whether there may be more to read.
@@ -45,6 +51,10 @@ class Reader:
             OSError: it cannot be read.
         """
         begin = file.position
+        if self._long[:2] == (file, begin):
+            return self._read_long(file, batch, _now())
+        if not file.reach():
+            return True
         cut = _next_cut(file)
         chunk = file.source.pread(min(CHUNK, cut - begin), begin)
         # Behind the read: what is seen whole now was whole when it was read.
@@ -60,6 +70,10 @@ class Reader:
             return not file.is_read
         is_cut = begin + len(chunk) == cut
         end = len(chunk) if is_cut else chunk.rfind(b"\n") + 1
+        if not end and file.source.is_compressed and len(chunk) == CHUNK:
+            self._long = file, begin, bytearray(chunk)
+            file.scanned = begin + CHUNK
+            return True
         if not end:
             file.scanned = max(file.scanned, begin + len(chunk))
             return len(chunk) == CHUNK and self._read_long(file, batch, now)
@@ -105,18 +119,25 @@ class Reader:
 
     def _read_long(self, file: File, batch: Batch, now: bytes) -> bool:
         """Search the end of a long line, and read it when it is there: the memory holds one such line at a time."""
-        end, more = _line_end(file)
+        start = file.position
+        known = self._long[2] if self._long[:2] == (file, start) else None
+        end, more = _line_end(file, known)
         if end is None:
             return more
-        start = file.position
-        line = file.source.pread(min(end - start, LINE), start)
+        line = file.source.pread(min(end - start, LINE), start) if known is None else bytes(known)
+        self._end_long(file)
         file.position = end if end == _next_cut(file) else end + 1
         file.scanned = file.position
         self._take(file, batch, line, start, now, is_cut=end - start > LINE)
         self._end_parts(file, batch)
         file.tail = file.source.pread(min(TAIL, file.position), max(0, file.position - TAIL))
+        file.size = max(file.size, file.source.stat()[0])
         batch.mark(file)
         return not file.is_read
+
+    def _end_long(self, file: File) -> None:
+        if self._long[0] is file:
+            self._long = None, 0, bytearray()
 
     def _take(self, file: File, batch: Batch, line: bytes, start: int, now: bytes, *, is_cut: bool = False) -> None:  # noqa: PLR0913 # the hot path: no object for a line
         """Make an event of a line, or a part of one."""
@@ -177,14 +198,19 @@ def _release(join: Join, file: File, stream: bytes) -> None:
         del holder.held[join]
 
 
-def _line_end(file: File) -> tuple[int | None, bool]:
-    """Search on for the end of a line, and tell it, or whether there is more to search."""
+def _line_end(file: File, line: bytearray | None) -> tuple[int | None, bool]:
+    """Search on for the end of a line, whose first bytes grow; tell it, or whether there is more to search."""
     until = file.scanned + SCAN
     while file.scanned < until:
+        if not file.source.reach(file.scanned):
+            return None, True
         chunk = file.source.pread(CHUNK, file.scanned)
         found = chunk.find(b"\n")
-        end = file.scanned + (found if found >= 0 else len(chunk))
-        if (cut := _next_cut(file)) <= end:
+        cut = _next_cut(file)
+        end = min(cut, file.scanned + (found if found >= 0 else len(chunk)))
+        if line is not None:
+            line += chunk[: min(end - file.scanned, LINE - len(line))]
+        if cut == end:
             return cut, True
         if found >= 0:
             return end, True

@@ -5,14 +5,15 @@ import fcntl
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter
 
+from .entry import Entry
 from .errors import BadSettingError, UnavailableError
-from .file import Entry
 
 _log = logging.getLogger(__name__)
 _entries = TypeAdapter(list[Entry])
@@ -66,7 +67,11 @@ class Registry:
         """
         try:
             content = json.loads(self.path.read_bytes())
-            return _entries.validate_python(content["files"])
+            files = content["files"]
+            # Earlier versions wrote none.
+            if content.get("crc32", checksum := _checksum(json.dumps(files))) != checksum:
+                raise ValueError  # noqa: TRY301 # as if it were no JSON
+            return _entries.validate_python(files)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -75,7 +80,7 @@ class Registry:
                 str(self.path.parent),
                 f"should hold a registry that can be read ({error.strerror})",
             ) from error
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             aside = self.path.with_name(f"registry.json.damaged-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}")
             self.path.replace(aside)
             _log.error("the registry is damaged and set aside as %s; all files are shipped again, with new ids", aside)
@@ -87,10 +92,10 @@ class Registry:
         Raises:
             OSError: it cannot be written.
         """
-        content = json.dumps({"files": [vars(entry) for entry in entries]})
+        files = json.dumps([vars(entry) for entry in entries])
         aside = self.path.with_name("registry.json.new")
         with aside.open("w", encoding="ascii") as file:
-            file.write(content)
+            file.write(f'{{"files": {files}, "crc32": {_checksum(files)}}}')
             file.flush()
             os.fsync(file.fileno())
         aside.replace(self.path)
@@ -99,3 +104,7 @@ class Registry:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _checksum(files: str) -> int:
+    return zlib.crc32(files.encode("ascii"))

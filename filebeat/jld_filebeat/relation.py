@@ -32,45 +32,57 @@ def relate(new: Iterable[File], files: Iterable[File]) -> None:
         new: files that were not looked at yet.
         files: all files that are followed, those among them.
     """
+    new = [file for file in new if not file.source.is_void]
+    if not new:
+        return
     groups: dict[str, list[File]] = defaultdict(list)
     for file in files:
         if file.format != "plain" and not file.source.is_void:
             groups[base(file.path)].append(file)
-    is_dated = {
-        path: all(_DATED.search(file.place) for file in group if file.place != path) for path, group in groups.items()
-    }
+    found: dict[str, list[File]] = defaultdict(list)
+    for file in new:
+        found[base(file.path)].append(file)
+    for log, strangers in found.items():
+        _relate(log, strangers, groups[log])
+
+
+def _relate(log: str, new: list[File], group: list[File]) -> None:
+    """Find out for new files of a log which one of all its files each continues."""
+    is_dated = all(_DATED.search(file.place) for file in group if file.place != log)
 
     def age(file: File) -> tuple[bool, str | int, str]:
         # Total, so that no two files can continue each other: rotated files may have been changed at the same time.
         # The date in a name is surer than that of the last change, which is that of the compression for some.
-        path = base(file.path)
-        is_active = file.place == path and not file.is_gone
-        dated = _DATED.search(file.place) if is_dated[path] else None
-        moment = (dated[1] if dated else "") if is_dated[path] else file.modified
+        is_active = file.place == log and not file.is_gone
+        dated = _DATED.search(file.place) if is_dated else None
+        moment = (dated[1] if dated else "") if is_dated else file.modified
         return is_active, moment, file.place
 
-    def rank(file: File) -> tuple[int, float | tuple[bool, str | int, str]]:
-        # What was known before is older, whatever a clock that was set back says.
-        return (0, file.order) if file.order else (1, age(file))
-
-    new = sorted((file for file in new if not file.source.is_void), key=age)
+    # A log may have thousands of rotated files: nothing here is done for each two of them.
+    ages = {file: age(file) for file in group}
+    # What was known before is older, whatever a clock that was set back says.
+    ranks = {file: (0, file.order) if file.order else (1, ages[file]) for file in group}
+    ranked = sorted(group, key=ranks.__getitem__)
+    places = {file: place for place, file in enumerate(ranked)}
+    by_id = {file.id: file for file in reversed(group)}
+    new.sort(key=ages.__getitem__)
     # What the registry tells comes first: a file between the two that it never held takes the place of neither.
     for file in sorted(new, key=lambda file: not file.is_registered):
-        group = groups[base(file.path)]
         if file.is_registered:
-            previous = next((other for other in group if other.id == file.previous_id), None)
+            previous = by_id.get(file.previous_id or "")
         else:
-            earlier = (other for other in group if rank(other) < rank(file) and not age(other)[0] > age(file)[0])
-            previous = max(earlier, key=rank, default=None)
+            earlier = (ranked[place] for place in range(places[file] - 1, -1, -1))
+            previous = next((other for other in earlier if not ages[other][0] > ages[file][0]), None)
         if previous and previous.heir is None and file.previous is None:
             file.previous, file.previous_id, previous.heir = previous, previous.id, file
+    *_, before, last = 0.0, 0.0, *sorted(file.order for file in group if file.order)
+    is_last_active = any(file.order == last > 0 and ages[file][0] for file in group)
     for file in new:
-        orders = {other.order: age(other)[0] for other in groups[base(file.path)] if other.order}
-        last = max(orders, default=0.0)
         # A rotated one that is found late is older than the one that is written.
-        is_late = orders.get(last, False) and not age(file)[0]
-        before = max((order for order in orders if order < last), default=0.0)
-        file.order = (before + last) / 2 if is_late else last + 1
+        if is_last_active and not ages[file][0]:
+            file.order = before = (before + last) / 2
+        else:
+            file.order, before, last, is_last_active = last + 1, last, last + 1, ages[file][0]
 
 
 def inherit(file: File, look: Callable[[File], None]) -> bool:
@@ -80,21 +92,28 @@ def inherit(file: File, look: Callable[[File], None]) -> bool:
         file: the file.
         look: has another one looked at, and read if there is more of it.
     """
-    previous = file.previous
-    if previous and not previous.is_failed:
+    line = [file]  # of files, each of which continues in the one before: there may be more than calls can be nested
+    while (previous := line[-1].previous) and not previous.is_failed:
         look(previous)
-        is_done = previous.is_read and not previous.ends_parts
-        if previous is file.previous and not (is_done and inherit(previous, look)):
+        if previous is not line[-1].previous:  # it was truncated: nothing is left of its parts
+            line.pop()
+            break
+        if not previous.is_read or previous.ends_parts:
             return False
-    if previous is None or previous is not file.previous:  # it was truncated: nothing is left of its parts
-        return True
+        line.append(previous)
+    for heir in reversed(line):
+        if heir.previous:
+            _pass_on(heir.previous, heir)
+    return True
+
+
+def _pass_on(previous: File, file: File) -> None:
     file.previous = previous.heir = None
     if file.position == 0:  # else they were written late, and what they might continue in is shipped
         for join in previous.joins.values():
             join.hold(file, 0)
         file.joins.update(previous.joins)
         previous.joins.clear()
-    return True
 
 
 def predecessors(files: Iterable[File], others: Iterable[str]) -> dict[File, str | None]:

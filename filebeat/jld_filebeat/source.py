@@ -23,6 +23,9 @@ _PIECE = 64 * 2**10
 _BEHIND = 256 * 2**10
 """Inflated bytes that stay at hand: parts of a line are read once more when its last one is there."""
 
+_STEP = 16 * 2**20
+"""Inflated bytes after which everything else has its turn."""
+
 Key = tuple[int, int]
 """Device and inode."""
 
@@ -101,6 +104,17 @@ class Source:
         """
         return os.pread(self._descriptor, size, offset)
 
+    def reach(self, offset: int) -> bool:  # noqa: ARG002 # of a compressed one
+        """Get nearer to an offset, and say whether what is there can be read without much work.
+
+        Raises:
+            OSError: what is before cannot be read.
+        """
+        return True
+
+    def begin(self, offset: int) -> None:
+        """Take note that it has that many bytes at least."""
+
     def is_whole(self, size: int) -> bool:  # noqa: ARG002 # a compressed one tells its size
         """Whether it is known, without reading it, to have that many bytes and to get no more."""
         return False
@@ -133,6 +147,8 @@ class Compressed(Source):
         self._kept = bytearray()
         self._start = 0
         """Where the bytes that are kept begin."""
+        self._told = 0
+        """Up to where there was nothing more when it was read last, though it was not over."""
         self._is_over = False
         """Whether all was inflated, since the beginning."""
 
@@ -157,6 +173,20 @@ class Compressed(Source):
         """Whether it is what was found at its inode."""
         return self.is_open or (found.st_size, found.st_mtime_ns) == self._last
 
+    def reach(self, offset: int) -> bool:
+        """Inflate a step of what is before an offset, and say whether that was all.
+
+        Raises:
+            OSError: it cannot be read, or is damaged.
+        """
+        if offset < self._start:
+            self._begin()
+        return not self._go(offset, 0, _STEP)
+
+    def begin(self, offset: int) -> None:
+        """Take note that it has that many bytes at least."""
+        self._size = max(self._size, offset)
+
     def is_whole(self, size: int) -> bool:
         """Whether it says at its end that it has that many bytes; they are not inflated for that."""
         last = os.pread(self._descriptor, 4, max(0, super().stat()[0] - 4))
@@ -179,20 +209,33 @@ class Compressed(Source):
             return self._first[offset : offset + size]
         if offset < self._start:
             self._begin()
-        is_news = False
-        while not self._is_over and self._start + len(self._kept) < offset + size:
+        self._go(offset, size, sys.maxsize)
+        begin = offset - self._start
+        found = bytes(self._kept[begin : begin + size])
+        if len(found) < size and not self._is_over:
+            if self._told == self._end:
+                raise OSError(errno.ENODATA, "its gzip data are not complete")
+            self._told = self._end
+        return found
+
+    @property
+    def _end(self) -> int:
+        """Up to where it is inflated."""
+        return self._start + len(self._kept)
+
+    def _go(self, offset: int, size: int, most: int) -> bool:
+        """Inflate up to the end of that many bytes at an offset, and say whether it was left off: that is too much."""
+        until = self._end + most
+        while not self._is_over and self._end < offset + size:
+            if self._end >= until:
+                return True
             if not self._inflate():
                 break
-            is_news = True
             behind = len(self._kept) - _BEHIND - size
             if behind > _BEHIND and self._start + behind < offset:
                 del self._kept[:behind]
                 self._start += behind
-        begin = offset - self._start
-        found = bytes(self._kept[begin : begin + size])
-        if len(found) < size and not self._is_over and not is_news:
-            raise OSError(errno.ENODATA, "its gzip data are not complete")
-        return found
+        return False
 
     def _inflate(self) -> bool:
         """Inflate a piece, and say whether there was one."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from jld_embedded.certificates import Authority
-from jld_filebeat.file import Entry
+from jld_filebeat.entry import Entry
 from jld_filebeat.follower import Follower
 from jld_filebeat.inputs import Input
 from jld_filebeat.lines import Reader

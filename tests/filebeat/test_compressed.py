@@ -1,13 +1,18 @@
 """Rotated files that were compressed: read where that is all there is, known for what they were made from elsewhere."""
 
 import gzip
+import json
 import random
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jld_filebeat.batch import Batch
+from jld_filebeat.file import File
+from jld_filebeat.lines import LINE, SCAN, Reader
 from jld_filebeat.source import Compressed, Source
 
 Follow = Callable[[str], Any]
@@ -215,3 +220,76 @@ def test_any_place(tmp_path: Path) -> None:
         assert source.stat()[0] == len(content)
     finally:
         source.close()
+
+
+def test_cut_before_its_first_byte(table: Any, logs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One that was cut before anything can be inflated is said once."""
+    made = logs / f"{NAME}.gz"
+    made.write_bytes(gzip.compress(b"x\n" * 10_000)[:20])
+    assert table.messages() + table.messages() == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"cannot read '{made}': its gzip data are not complete"
+    ]
+
+
+@pytest.fixture
+def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the bytes that are inflated, by the looks and turns that do so."""
+    counts: list[int] = []
+    inflate, read = Compressed._inflate, Reader.read
+
+    def count(self: Compressed) -> bool:
+        before = len(self._kept)
+        has_more = inflate(self)
+        counts[-1] += len(self._kept) - before
+        return has_more
+
+    def turn(self: Reader, file: File, batch: Batch) -> bool:
+        counts.append(0)
+        return read(self, file, batch)
+
+    monkeypatch.setattr(Compressed, "_inflate", count)
+    monkeypatch.setattr(Reader, "read", turn)
+    return counts
+
+
+def ship(table: Any, inflated: list[int], until: float = inf) -> list[Any]:
+    """Look, and give the events of all turns, up to a number of them."""
+    events: list[Any] = []
+    inflated.append(0)
+    table.follower.scan()
+    table.save()
+    while len(events) < until and ((batch := table.follower.fill()) or table.follower._turns):
+        if batch:
+            events += map(json.loads, batch.events)
+            batch.acknowledge(len(batch.events))
+    table.save()
+    return events
+
+
+def test_long_line_is_inflated_once(follow: Follow, logs: Path, inflated: list[int]) -> None:
+    """A line without end in sight is not inflated from the beginning again and again, nor all of it in one turn."""
+    before, most = 3 * 2**20, 2**26
+    (logs / "app.log.1.gz").write_bytes(gzip.compress(b"a" * before + b"\n" + b"L" * most + b"\nend\n", 1))
+    table = follow(f"plain:{logs}/*.log*")
+    events = ship(table, inflated) + ship(table, inflated)
+    assert [len(event["message"]) for event in events] == [before, LINE, 3]
+    assert events[1]["message"] == "L" * LINE
+    assert sum(inflated) < 1.1 * most + before
+    assert max(inflated) < 2 * SCAN
+
+
+def test_far_into_a_file(follow: Follow, logs: Path, inflated: list[int]) -> None:
+    """After a restart it takes turns to get to where reading had come to, and the ids are the same."""
+    table = follow(f"plain:{logs}/*.log*")
+    lines = [f"{number:01023d}" for number in range(40_000)]
+    (logs / "app.log.1.gz").write_bytes(gzip.compress("\n".join(lines).encode() + b"\n", 1))
+    first = ship(table, inflated, 35_000)
+    table.restart()
+    inflated.clear()
+    rest = ship(table, inflated)
+    assert [event["message"] for event in first + rest] == lines
+    assert {event["event"]["id"].split("-")[0] for event in first} == {rest[0]["event"]["id"].split("-")[0]}
+    assert max(inflated) < 2 * SCAN
+    table.restart()
+    assert table.messages() == []

@@ -364,3 +364,20 @@ def test_unreadable_file(
         assert table.messages() == []
     assert [record.getMessage() for record in caplog.records] == [f"cannot read '{secret}': Permission denied"]
     assert table.messages() == ["hidden"]
+
+
+@pytest.mark.parametrize("first", ["one\n", "one\n" * 500])
+def test_preallocated(table: Any, logs: Path, first: str) -> None:
+    """A log that was made longer before it is filled in is the same one when it is: its lines are shipped once."""
+    file = logs / "app.log"
+    file.write_text(first)
+    os.truncate(file, 4096)
+    events = table.ship()
+    for at, text in ((len(first), "two\n"), (len(first) + 4, "three\n")):
+        with file.open("r+") as log:
+            log.seek(at)
+            log.write(text)
+        os.utime(file, ns=(0, at))  # clocks of files are coarse
+        events += table.ship()
+    assert [event["message"] for event in events] == [*first.split(), "two", "three"]
+    assert len({event["event"]["id"].split("-")[0] for event in events}) == 1

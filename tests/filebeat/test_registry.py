@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from jld_filebeat.entry import Cut, Entry
 from jld_filebeat.errors import BadSettingError, UnavailableError
-from jld_filebeat.file import Cut, Entry
 from jld_filebeat.registry import Registry
 
 ENTRY = Entry(
@@ -65,9 +65,34 @@ def test_of_an_earlier_version(tmp_path: Path) -> None:
         assert registry.read() == [replace(ENTRY, read=0, ends="", cuts=(), place="")]
 
 
+def registry_of(**damage: object) -> bytes:
+    """Give a registry of a version that wrote no checksum, in which an entry is damaged."""
+    return json.dumps({"files": [asdict(ENTRY) | damage]}).encode()
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b'{"files": [{"id": "', b"\xff\xfe", b"[]", b"{}", b'{"files": [{}]}', b'{"files": [{"id": 1}]}', b"null"],
+    [
+        b"",
+        b'{"files": [{"id": "',
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"files": [{}]}',
+        b'{"files": [{"id": 1}]}',
+        b"null",
+        pytest.param(b"[" * 200_000, id="deep"),
+        pytest.param(b'{"files": ' + b"9" * 5000 + b"}", id="digits"),
+        registry_of(head=10**30),
+        registry_of(head=10**13),
+        registry_of(head=-1),
+        registry_of(offset=-5),
+        registry_of(done=10**30),
+        registry_of(read=-1),
+        registry_of(cuts=[[10**30, True]]),
+        registry_of(id="%s"),
+        registry_of(previous='"'),
+    ],
 )
 def test_damaged(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A damaged registry is set aside, which the log says, and there are no entries."""
@@ -78,6 +103,17 @@ def test_damaged(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixtur
     assert aside.read_bytes() == content
     assert not (tmp_path / "registry.json").exists()
     assert str(aside) in caplog.text
+
+
+def test_damaged_within_a_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is good JSON, and not what was written, is damaged too: a wrong offset would pass over lines."""
+    with Registry(tmp_path) as registry:
+        registry.write([ENTRY])
+        content = registry.path.read_text()
+        assert content.count('"offset": 3') == 1
+        registry.path.write_text(content.replace('"offset": 3', '"offset": 4'))
+        assert registry.read() == []
+    assert "the registry is damaged" in caplog.text
 
 
 def test_left_over(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from jld_filebeat.client import Client
-from jld_filebeat.file import Entry
+from jld_filebeat.entry import Entry
 from jld_filebeat.registry import Registry
 
 from . import disk
