@@ -44,6 +44,8 @@ def arguments() -> argparse.Namespace:
     found = parser.parse_args()
     if found.seconds < perf_test.LEAST_SECONDS:
         parser.error(f"--seconds {found.seconds}: PerfTest needs {perf_test.LEAST_SECONDS}")
+    if found.lines < shipping.LEAST_LINES:
+        parser.error(f"--lines {found.lines}: should be {shipping.LEAST_LINES} or more")
     return found
 
 

@@ -22,6 +22,9 @@ from shippers import Shipper, Target, filebeat, ours
 LINE = 256
 """Bytes of a line of the first comparison."""
 
+LEAST_LINES = 10_000
+"""Of the first comparison: those of a single window would be counted in no time."""
+
 MOST_SECONDS = 1800
 """For one run."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from jld_filebeat.lag import Lags
+from lacking import lacks
 
 Follow = Callable[[str], Any]
 
@@ -240,7 +241,7 @@ def test_reused_inode_with_the_same_first_line(table: Any, logs: Path) -> None:
         file.write_text("begin\n")
         (before,) = table.ship()
         if table.entries[0].generation is None:
-            pytest.skip("this file system does not tell uses of an inode apart")
+            lacks("this file system does not tell uses of an inode apart")
         inode = file.stat().st_ino
         table.restart()
         file.unlink()
@@ -253,7 +254,7 @@ def test_reused_inode_with_the_same_first_line(table: Any, logs: Path) -> None:
         if is_reused:
             return
     if not is_reused:
-        pytest.skip("this file system does not reuse inodes")
+        lacks("this file system does not reuse inodes")
 
 
 def test_huge_file_takes_its_turn(table: Any, logs: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lacking import lacks
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def most() -> int:
     """Give the length of the kernel's queue of hints."""
     found = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if found > 100_000:
-        pytest.skip("this machine's queue of hints is too long to fill")
+        lacks("this machine's queue of hints is too long to fill")
     return found
 
 
@@ -53,7 +54,7 @@ def limited(environment: dict[str, str], tmp_path: Path, logs: Path) -> Iterator
             not shutil.which("unshare")
             or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode
         ):
-            pytest.skip("there are no user namespaces here")
+            lacks("there are no user namespaces here")
         log = tmp_path / "output"
         with log.open("w") as output:
             settings = environment | {"FILEBEAT_INPUTS": f"plain:{logs}/*/*.log*"}

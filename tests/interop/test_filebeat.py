@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,11 +136,6 @@ def test_stranger(ends: Any, plain: Plain) -> None:
 def told() -> list[str]:
     """Give the configurations of Filebeat that docs/logs.md tells."""
     return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/logs.md").read_text(), re.MULTILINE | re.DOTALL)
-
-
-def test_told_configuration() -> None:
-    """docs/logs.md tells the very file that these tests run Filebeat with."""
-    assert Path(__file__).with_name("filebeat.yml").read_text().partition("\n")[2] in told()
 
 
 def test_told_ids(ends: Any) -> None:

@@ -256,3 +256,27 @@ def test_killed(
     assert "the broker 127.0.0.1 is away: " in warnings[0]
     # Other things may be wrong while it comes: its queue is back after its port. Each is said once.
     assert len(set(warnings)) == len(warnings)
+
+
+def test_thousands_on_their_way(typed: Settings, broker: Broker, spools: Any) -> None:
+    """While a broker that took events before confirms nothing, 2,000 messages are on their way, and no more."""
+    with spools.open() as spool, arrivals(broker.parameters()) as arrived:
+        metrics = Metrics(spool)
+        publisher = Publisher(typed, tls.for_broker(typed), spool, metrics)
+        spool.on_safe = publisher.wake
+        publisher.start()
+        for number in range(12):  # each confirm doubles what may be on its way
+            spools.store(spool, f"{number}")
+            until("it is confirmed", lambda: spool.events == 0)
+        assert broker.process
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            spools.store(spool, *(f"{number}" for number in range(12, 5012)))
+            until("2,000 are on their way", lambda: metrics.broker_outstanding._value.get() == 2000)
+            turn(publisher)
+            assert metrics.broker_outstanding._value.get() == 2000
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        until("all have arrived", lambda: {event["n"] for event in arrived.events} == set(map(str, range(5012))))
+        until("the spool is empty", lambda: spool.events == 0)
+        publisher.stop(3)

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +10,9 @@ from typing import Any
 import pytest
 from stack import until
 
-STRACE = shutil.which("strace")
-
 Collect = Callable[..., Any]
 
-
-def may_trace() -> bool:
-    """Tell whether a process may be watched here."""
-    command = [str(STRACE), "-f", "-o", "/dev/null", "true"]
-    return bool(STRACE) and subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not may_trace(), reason="needs strace, and the right to use it")
+pytestmark = pytest.mark.strace
 
 
 class Trace:
@@ -56,7 +46,7 @@ class Trace:
 def traced(collect: Collect, tmp_path: Path) -> Iterator[tuple[Any, Trace]]:
     """Give a collector and its trace."""
     file = tmp_path / "trace"
-    words = [str(STRACE), "-f", "-yy", "-s", "0", "-e", "trace=write,fsync,sendto", "-o", str(file)]
+    words = ["strace", "-f", "-yy", "-s", "0", "-e", "trace=write,fsync,sendto", "-o", str(file)]
     with pytest.MonkeyPatch.context() as patch:
         real = subprocess.Popen
         patch.setattr(subprocess, "Popen", lambda command, **more: real([*words, *command], **more))

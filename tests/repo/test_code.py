@@ -67,6 +67,8 @@ def unconditional_skips(node: ast.AST, *, guarded: bool = False) -> Iterator[int
             yield node.lineno
         case ast.Attribute(attr="skip" | "xfail" | "importorskip", value=ast.Name(id="pytest")) if not guarded:
             yield node.lineno
+        case ast.Call(func=ast.Name(id="lacks")) if not guarded:
+            yield node.lineno
         case ast.Call(func=ast.Attribute(attr="skipif"), args=[ast.Constant(), *_]):
             yield node.lineno
     inside = guarded or isinstance(node, ast.If | ast.ExceptHandler)
@@ -156,6 +158,7 @@ def test_reads_are_seen(code: str, lines: list[int]) -> None:
         ("@pytest.mark.skipif(True, reason='later')\ndef test_a(): pass", [1]),
         ("def test_a():\n  pytest.skip('later')", [2]),
         ("pytest.importorskip('httpx')", [1]),
+        ("def test_a():\n  lacks('a disk')", [2]),
         ("def test_a():\n  if not shutil.which('git'):\n    pytest.skip('no git')", []),
         ("@pytest.mark.root\ndef test_a(): pass", []),
     ],

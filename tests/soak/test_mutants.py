@@ -15,6 +15,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 @pytest.mark.parametrize(
     ("mutant", "disturbances", "seed"),
     [
+        ("acknowledge-before-write", "fill-collector,kill-collector", 48),
         ("acknowledge-before-sync", "alarm-broker,power-collector", 48),
         ("register-before-acknowledgement", "pause-collector,kill-shipper", 376),
         ("forget-before-confirmation", "reject-broker,kill-collector", 376),
@@ -23,7 +24,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 def test_finds_the_loss(tmp_path: Path, mutant: str, disturbances: str, seed: int) -> None:
     """A part that promises too early loses lines, and the rounds end with their numbers.
 
-    With these seeds the second disturbance comes well within the first one, three rounds running.
+    With these seeds the second disturbance comes well within the first one, in the first rounds.
     """
     words = [
         "--mutant",

@@ -104,7 +104,15 @@ def play(rig: Rig, rounds: int, only: list[str]) -> list[str]:
         if wrong:
             return wrong
         rig.writers.prune()
-    return []
+    return last_look(rig)
+
+
+def last_look(rig: Rig) -> list[str]:
+    """Say what arrived, that should not have, when the last round was decided already."""
+    try:
+        return rig.last_look()
+    except AssertionError as error:
+        return [str(error)]
 
 
 def disturb(turns: list[Turn], timeline: Path) -> None:

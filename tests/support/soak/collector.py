@@ -9,6 +9,7 @@ from collections.abc import Callable
 from jld_logstash import broker
 from jld_logstash.backlog import Backlog
 from jld_logstash.records import Record
+from jld_logstash.spool import Batch, Spool
 
 from . import disk
 
@@ -28,7 +29,21 @@ def forget_before_confirmation() -> None:
     Backlog.take = taken  # type: ignore[method-assign] # that is the point
 
 
-MUTANTS: dict[str, Callable[[], None]] = {"forget-before-confirmation": forget_before_confirmation}
+def acknowledge_before_write() -> None:
+    """Have the spool tell that events are safe when it is given them."""
+    append = Spool.append
+
+    def appended(self: Spool, batch: Batch) -> None:
+        batch.safe.set_result(None)
+        append(self, batch)
+
+    Spool.append = appended  # type: ignore[method-assign] # that is the point
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    "acknowledge-before-write": acknowledge_before_write,
+    "forget-before-confirmation": forget_before_confirmation,
+}
 
 
 def main() -> None:

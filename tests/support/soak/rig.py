@@ -43,6 +43,9 @@ DISKS = {"shipper": "8M", "collector": "48M"}
 HEAL_SECONDS = 120
 """How long it may take until all has arrived when nothing is in the way any more. Usual are 1 to 5 s."""
 
+TELL_SECONDS = 30
+"""How long it may take until figures are told."""
+
 IDLE_SECONDS = 3
 """When shipper and collector have had nothing to do for so long, nothing will arrive any more."""
 
@@ -195,7 +198,18 @@ class Rig:
         if lost := self.ledger.missing(written):
             return wrong + [f"{writer} lost {len(numbers)}: {_ranges(numbers)}" for writer, numbers in lost.items()]
         self.ledger.close_round(written)
-        return wrong + [f"{name} is {figure}" for name, figure in self._figures(*LOSSES).items() if figure]
+        return wrong + self._losses()
+
+    def last_look(self) -> list[str]:
+        """Wait until nothing is under way any more, and say what came late that should not."""
+        is_over = self._over_when_idle()
+        until("nothing is under way", lambda: is_over(0), seconds=HEAL_SECONDS)
+        return [*self.ledger.wrong, *self._losses()]
+
+    def _losses(self) -> list[str]:
+        """Say which figures of losses are not 0, once shipper and collector, which may just have started, tell them."""
+        until("both tell what is lost", lambda: len(self._figures(*LOSSES)) == len(LOSSES), seconds=TELL_SECONDS)
+        return [f"{name} is {figure}" for name, figure in self._figures(*LOSSES).items() if figure]
 
     def _figures(self, *samples: str) -> dict[str, float]:
         """Give figures of shipper and collector; those of one that does not answer are missing."""

@@ -9,7 +9,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -22,6 +21,8 @@ import (
 
 	"github.com/elastic/go-lumber/lj"
 	v2 "github.com/elastic/go-lumber/server/v2"
+
+	"golumber/mutual"
 )
 
 var wire atomic.Int64
@@ -42,22 +43,13 @@ func (l counting) Accept() (net.Conn, error) {
 }
 
 func main() {
-	authority := flag.String("authority", "", "certificate of the authority, PEM")
-	certificate := flag.String("certificate", "", "own certificate, PEM")
-	key := flag.String("key", "", "its key, PEM")
 	wanted := flag.Int("events", 1000000, "how many events to wait for; 0: go on until killed")
 	port := flag.Int("port", 0, "port of 127.0.0.1; 0: a free one")
 	record := flag.String("record", "", "file to append each event to, one JSON object a line")
 	flag.Parse()
 
-	pair, err := tls.LoadX509KeyPair(*certificate, *key)
+	pair, pool, err := mutual.Load()
 	fail(err)
-	pem, err := os.ReadFile(*authority)
-	fail(err)
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		log.Fatal("no certificate in ", *authority)
-	}
 	var file *os.File
 	decode := func([]byte, interface{}) error { return nil }
 	if *record != "" {

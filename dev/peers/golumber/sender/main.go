@@ -7,7 +7,6 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"log"
@@ -16,26 +15,19 @@ import (
 	"sync"
 
 	v2 "github.com/elastic/go-lumber/client/v2"
+
+	"golumber/mutual"
 )
 
 func main() {
-	authority := flag.String("authority", "", "certificate of the authority, PEM")
-	certificate := flag.String("certificate", "", "own certificate, PEM")
-	key := flag.String("key", "", "its key, PEM")
 	to := flag.String("to", "", "host:port of the collector")
 	window := flag.Int("window", 100, "events of a window")
 	windows := flag.Int("windows", 5, "windows on their way at the same time")
 	level := flag.Int("level", 3, "level of compression, 0 to 9")
 	flag.Parse()
 
-	pair, err := tls.LoadX509KeyPair(*certificate, *key)
+	pair, pool, err := mutual.Load()
 	fail(err)
-	pem, err := os.ReadFile(*authority)
-	fail(err)
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		log.Fatal("no certificate in ", *authority)
-	}
 	dial := func(network, address string) (net.Conn, error) {
 		return tls.Dial(network, address, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool})
 	}
