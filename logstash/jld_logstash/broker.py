@@ -242,7 +242,7 @@ class Session:
         self._is_woken.clear()
         if not self._channel or self._is_blocked or self._is_ending or self._pause:
             return
-        # The first ones go alone, so that one that is refused holds up no others.
+        # The first ones go alone, so that one that is refused is not sent again and again with others in its message.
         per_message = self._target.events_per_message if self._window > 1 else 1
         try:
             while (room := self._window - len(self._outstanding)) > self._window // GUST:
