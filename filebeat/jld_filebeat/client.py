@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import ssl
 import sys
 import termios
+from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -219,7 +221,7 @@ async def _encode(batch: Batch) -> bytes:
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:
     """Have the kernel find out that the collector's machine is gone while nothing is sent."""
-    connection = writer.get_extra_info("socket")
+    connection = _socket(writer)
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
@@ -231,8 +233,20 @@ def _keep_alive(writer: asyncio.StreamWriter) -> None:
 
 def _unsent(writer: asyncio.StreamWriter) -> int:
     """Give the bytes that the collector's machine has not confirmed yet (tcp(7): SIOCOUTQ)."""
-    queued = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    queued = fcntl.ioctl(_socket(writer).fileno(), termios.TIOCOUTQ, bytes(4))
     return writer.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
+
+
+def _socket(writer: asyncio.StreamWriter) -> TransportSocket:
+    """Give the socket of a connection.
+
+    Raises:
+        ConnectionResetError: there is none any more, as when a collector refuses the certificate it was just shown.
+    """
+    found: TransportSocket | None = writer.get_extra_info("socket")
+    if found is None or found.fileno() < 0:
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    return found
 
 
 def _reason(error: Exception) -> str:

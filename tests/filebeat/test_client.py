@@ -1,5 +1,6 @@
 """The connection: what is made of a collector's answers, and of its absence."""
 
+import asyncio
 import functools
 import logging
 import random
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from jld_embedded.certificates import Authority
-from jld_filebeat.client import Client
+from jld_filebeat.client import Client, _keep_alive, _unsent
 
 LINES = 5000
 
@@ -204,6 +205,16 @@ async def test_collector_away(rig: Any, caplog: Any) -> None:
         rig.collector.go_away()
         await rig.soon("the loss is noticed", lambda: value(shipper, "connected") == 0)
     assert "Connection refused" in caplog.text
+
+
+async def test_gone_at_once(rig: Any) -> None:
+    """A connection that is gone before anything was said on it is one that broke, not a bug that ends the shipper."""
+    _, writer = await asyncio.open_connection("127.0.0.1", rig.collector.port)
+    writer.close()
+    await writer.wait_closed()
+    for look in (_unsent, _keep_alive):
+        with pytest.raises(ConnectionResetError):
+            look(writer)
 
 
 async def test_unknown_authority(rig: Any, tmp_path: Path, caplog: Any) -> None:
