@@ -228,7 +228,10 @@ class Decoder:
         if not self._missing:
             raise ProtocolError("an event outside of a window")
         found = [str(view[begin:end], errors="replace") for begin, end in texts]  # v1 says nothing of an encoding
-        self._events.append(orjson.dumps(dict(zip(found[::2], found[1::2], strict=True))))
+        event = orjson.dumps(dict(zip(found[::2], found[1::2], strict=True)))
+        if len(event) > EVENT_LIMIT:  # a byte may take six
+            raise ProtocolError(f"an event of {len(event)} bytes as JSON; up to {EVENT_LIMIT} are taken")
+        self._events.append(event)
         self._size += end - position + _OVERHEAD
         self._sequence = max(self._sequence or 0, sequence)
         self._missing -= 1

@@ -287,6 +287,7 @@ def test_checksum_comes_first() -> None:
         (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\0", "an event of 0 pairs"),
         (b"1W\0\0\0\x01" + b"1D\0\0\0\x01" + struct.pack(">I", PAIRS_LIMIT + 1), "an event of 1025 pairs"),
         (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff", "an event of 4294967313 bytes"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01" + 2 * framed(b"\x01" * 2**21, b""), "bytes as JSON"),
         (b"1W\0\0\0\x01" + framed(zlib.compress(COMPRESSED), b"1C"), "inside a compressed frame"),
         (b"3W\0\0\0\x01", "b'3W'"),
         (b"2X\0\0\0\x01", "b'2X'"),
