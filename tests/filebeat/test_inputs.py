@@ -1,9 +1,10 @@
 """Which files are found, and what their paths tell."""
 
+import os
 from pathlib import Path
 
 import pytest
-from jld_filebeat.inputs import Input, base, find
+from jld_filebeat.inputs import Input, base, describe, find
 
 
 def test_first_input_wins(logs: Path) -> None:
@@ -73,3 +74,38 @@ def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 def test_base(path: str, original: str) -> None:
     """A rotated file is recognised by its name."""
     assert base(path) == original
+
+
+def container(logs: Path) -> Path:
+    """Make the folder of a container, and give the file that tells its name."""
+    folder = logs / ("a" * 64)
+    folder.mkdir()
+    return folder / "config.v2.json"
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ('{"Name":"/web"}', {"name": "web"}),
+        ('{"Name":7}', {}),
+        ('{"Name":', {}),
+        ("[]", {}),
+        ('{"Name":' + "[" * 200_000, {}),
+        ('{"Name":"/web","Config":"' + 2**20 * "x" + '"}', {}),
+    ],
+    ids=["name", "number", "cut", "list", "deep", "long"],
+)
+def test_name_of_container(logs: Path, config: str, named: dict[str, str]) -> None:
+    """Docker's file tells the container's name, and whatever else may be in it does no harm."""
+    path = container(logs)
+    path.write_text(config)
+    fields = describe(f"{path.parent}/x-json.log", "docker", "node")
+    assert fields["container"] == {"id": "a" * 64} | named
+
+
+def test_name_of_container_in_a_pipe(logs: Path) -> None:
+    """What is not even a file is not waited for."""
+    path = container(logs)
+    os.mkfifo(path)
+    fields = describe(f"{path.parent}/x-json.log", "docker", "node")
+    assert fields["container"] == {"id": "a" * 64}
