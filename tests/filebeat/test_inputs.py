@@ -76,36 +76,22 @@ def test_base(path: str, original: str) -> None:
     assert base(path) == original
 
 
-def container(logs: Path) -> Path:
-    """Make the folder of a container, and give the file that tells its name."""
+@pytest.fixture
+def config(logs: Path) -> Path:
+    """Give the path of what Docker writes about a container."""
     folder = logs / ("a" * 64)
     folder.mkdir()
     return folder / "config.v2.json"
 
 
-@pytest.mark.parametrize(
-    ("config", "named"),
-    [
-        ('{"Name":"/web"}', {"name": "web"}),
-        ('{"Name":7}', {}),
-        ('{"Name":', {}),
-        ("[]", {}),
-        ('{"Name":' + "[" * 200_000, {}),
-        ('{"Name":"/web","Config":"' + 2**20 * "x" + '"}', {}),
-    ],
-    ids=["name", "number", "cut", "list", "deep", "long"],
-)
-def test_name_of_container(logs: Path, config: str, named: dict[str, str]) -> None:
-    """Docker's file tells the container's name, and whatever else may be in it does no harm."""
-    path = container(logs)
-    path.write_text(config)
-    fields = describe(f"{path.parent}/x-json.log", "docker", "node")
-    assert fields["container"] == {"id": "a" * 64} | named
+@pytest.mark.parametrize("text", ['{"Name":' + "[" * 200_000, '{"Name":"/web","x":"%s"}' % (2**20 * "x")], ids=len)
+def test_harmful_name_of_container(config: Path, text: str) -> None:
+    """A file that only somebody else than Docker would write does no harm."""
+    config.write_text(text)
+    assert describe(f"{config.parent}/x-json.log", "docker", "node")["container"] == {"id": "a" * 64}
 
 
-def test_name_of_container_in_a_pipe(logs: Path) -> None:
+def test_name_of_container_in_a_pipe(config: Path) -> None:
     """What is not even a file is not waited for."""
-    path = container(logs)
-    os.mkfifo(path)
-    fields = describe(f"{path.parent}/x-json.log", "docker", "node")
-    assert fields["container"] == {"id": "a" * 64}
+    os.mkfifo(config)
+    assert describe(f"{config.parent}/x-json.log", "docker", "node")["container"] == {"id": "a" * 64}
