@@ -42,6 +42,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=10, help="of what is measured over time (default 10)")
     parser.add_argument("--json", type=Path, help="file for the figures of every run")
     found = parser.parse_args()
+    if found.runs < 1:
+        parser.error(f"--runs {found.runs}: should be 1 or more")
     if found.seconds < perf_test.LEAST_SECONDS:
         parser.error(f"--seconds {found.seconds}: PerfTest needs {perf_test.LEAST_SECONDS}")
     if found.lines < shipping.LEAST_LINES:

@@ -39,16 +39,22 @@ def once(name: str, make: Callable[[Path], None]) -> Path:
             at the same time waits for the first.
 
     Raises:
-        PeerError: when `make` does.
+        PeerError: when `make` does, or the cache cannot be used.
     """
-    found = folder() / name
+    try:
+        return _once(folder() / name, make)
+    except OSError as error:
+        raise PeerError(f"the cache {folder()} cannot be used: {error.strerror or error}") from error
+
+
+def _once(found: Path, make: Callable[[Path], None]) -> Path:
     if found.exists():
         return found
     found.parent.mkdir(parents=True, exist_ok=True)
-    with found.with_name(f"{name}.lock").open("w") as lock:
+    with found.with_name(f"{found.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not found.exists():
-            aside = found.with_name(f"{name}.new")
+            aside = found.with_name(f"{found.name}.new")
             if aside.exists():
                 shutil.rmtree(aside)
             aside.mkdir()
@@ -65,10 +71,13 @@ def call(command: Sequence[object], cwd: Path) -> str:
         cwd: where it runs.
 
     Raises:
-        PeerError: it failed.
+        PeerError: it failed, or cannot be run.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - the tools that the modules beside this one name
+    try:
+        done = subprocess.run(words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - the tools that the modules beside this one name
+    except OSError as error:
+        raise PeerError(f"`{words[0]}` cannot be run: {error.strerror}") from error
     if done.returncode:
         last = "".join(f"\n    {line}" for line in f"{done.stdout}{done.stderr}".splitlines()[-LAST_LINES:])
         raise PeerError(f"`{' '.join(words)}` ended with status {done.returncode}{last}")

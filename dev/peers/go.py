@@ -69,7 +69,10 @@ def _library() -> str:
 def _go_fits() -> bool:
     if not shutil.which("go"):
         return False
-    asked = subprocess.run(["go", "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=False)  # noqa: S607 - the one on PATH
+    try:
+        asked = subprocess.run(["go", "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=False)  # noqa: S607 - the one on PATH
+    except OSError:  # as one for another machine
+        return False
     found = re.match(r"go(\d+)\.(\d+)\S*\n(.*)", asked.stdout)
     if not found:
         return False

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,9 @@ Format = Literal["plain", "cri", "docker"]
 
 _LEFT_OUT = ".tmp"
 """What the kubelet writes while it compresses a rotated file."""
+
+_CONFIG_LIMIT = 2**20
+"""Bytes that are read of what Docker wrote about a container; usual are a few thousand."""
 
 _KUBERNETES = re.compile(r"/([^/_]+)_([^/_]+)_[^/_]+/([^/]+)/\d+\.log[^/]*$")
 _DOCKER = re.compile(r"/([0-9a-f]{12,64})/[^/]*\.log[^/]*$")
@@ -125,7 +129,13 @@ def describe(path: str, form: Format, node: str) -> dict[str, Any]:
 
 def _docker_name(config: Path) -> dict[str, str]:
     try:
-        name = json.loads(config.read_bytes())["Name"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = json.loads(_read(config))["Name"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {"name": name.removeprefix("/")} if isinstance(name, str) else {}
+
+
+def _read(path: Path) -> bytes:
+    """Read a file; what is no file is not waited for."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 # its number
+        return file.read(_CONFIG_LIMIT) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import sys
 
 from . import collector, log
@@ -11,6 +12,9 @@ from .errors import BadSettingError, InUseError
 def main() -> int:
     """Run the collector, and give the exit status (sysexits.h)."""
     log.start()
+    # Each shipper has a connection; the usual soft limit of 1024 is for programs that use select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         asyncio.run(collector.run())
     except InUseError as error:

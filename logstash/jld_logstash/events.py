@@ -107,8 +107,8 @@ def _without_metadata(event: bytes) -> bytes | None:
 
 
 def _id(fields: dict[str, Any]) -> bytes:
-    """Find `event.id`, empty when there is none that a message can have."""
+    """Find `id` in `event`, where receivers look for it too; empty when there is none that a message can have."""
     inner = fields.get("event")
-    found = inner.get("id") if isinstance(inner, dict) else fields.get("event.id")
+    found = inner.get("id") if isinstance(inner, dict) else None
     identity = found.encode() if isinstance(found, str) else b""
     return identity if len(identity) <= records.ID_LIMIT else b""

@@ -91,6 +91,8 @@ class Decoder:
         self._events: list[bytes] = []
         self._size = self._last_size = 0
         """Bytes of these, and of the part before."""
+        self._wanted = 0
+        """Bytes that must be there before another look at what is not whole yet is worth it."""
         self._missing = 0
         """Events that the window still waits for."""
         self._sequence: int | None = None
@@ -145,7 +147,9 @@ class Decoder:
 
     def _parse(self, buffer: bytearray, size: int) -> Part | None:
         """Take whole frames from the front, up to the end of a part or the begin of a compressed frame."""
-        position, part = 0, None
+        if len(buffer) < self._wanted:
+            return None
+        position, part, self._wanted = 0, None, 0
         with memoryview(buffer) as view:
             while not part and len(view) - position >= _HEADER.size:
                 kind, number = _HEADER.unpack_from(view, position)
@@ -207,21 +211,27 @@ class Decoder:
         _, sequence, count = _EVENT_HEADER.unpack_from(view, position)
         if not 0 < count <= PAIRS_LIMIT:
             raise ProtocolError(f"an event of {count} pairs; 1 to {PAIRS_LIMIT} are taken")
-        texts: list[str] = []
         end = position + _EVENT_HEADER.size
-        for _ in range(2 * count):
-            if len(view) - end < _LENGTH.size:
-                return position
-            length = _LENGTH.unpack_from(view, end)[0]
-            begin, end = end + _LENGTH.size, end + _LENGTH.size + length
-            if end - position > EVENT_LIMIT:
-                raise ProtocolError(f"an event of {end - position} bytes; up to {EVENT_LIMIT} are taken")
-            if end > len(view):
-                return position
-            texts.append(str(view[begin:end], errors="replace"))  # v1 says nothing of an encoding
+        least = end + 2 * count * _LENGTH.size
+        texts: list[tuple[int, int]] = []
+        # Only lengths are looked at before all is there, and that not for each byte that comes.
+        while len(texts) < 2 * count and end + _LENGTH.size <= len(view):
+            begin = end + _LENGTH.size
+            end = begin + _LENGTH.unpack_from(view, end)[0]
+            least += end - begin
+            texts.append((begin, end))
+            if least - position > EVENT_LIMIT:
+                raise ProtocolError(f"an event of {least - position} bytes; up to {EVENT_LIMIT} are taken")
+        if least > len(view):
+            self._wanted = least - position
+            return position
         if not self._missing:
             raise ProtocolError("an event outside of a window")
-        self._events.append(orjson.dumps(dict(zip(texts[::2], texts[1::2], strict=True))))
+        found = [str(view[begin:end], errors="replace") for begin, end in texts]  # v1 says nothing of an encoding
+        event = orjson.dumps(dict(zip(found[::2], found[1::2], strict=True)))
+        if len(event) > EVENT_LIMIT:  # a byte may take six
+            raise ProtocolError(f"an event of {len(event)} bytes as JSON; up to {EVENT_LIMIT} are taken")
+        self._events.append(event)
         self._size += end - position + _OVERHEAD
         self._sequence = max(self._sequence or 0, sequence)
         self._missing -= 1

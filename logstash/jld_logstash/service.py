@@ -1,5 +1,6 @@
 """The HTTP side: health and metrics."""
 
+import asyncio
 import logging
 
 import prometheus_client
@@ -13,6 +14,9 @@ from .spool import Spool
 
 SHUTDOWN_SECONDS = 0.5
 """How long an answer under way is waited for at the end."""
+
+CONNECTION_LIMIT = 64
+"""Connections at a time: anybody may open one, and the descriptors are for shippers, spool and broker."""
 
 
 class Service:
@@ -35,6 +39,7 @@ class Service:
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._show)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._listening: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer.
@@ -52,14 +57,26 @@ class Service:
         logging.getLogger("aiohttp.server").addFilter(_is_ours)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            loop = asyncio.get_running_loop()
+            self._listening = await loop.create_server(self._connect, host, port, backlog=CONNECTION_LIMIT)
         except OSError as error:
             raise BusyPortError("LOGSTASH_PORT", host, port, error) from error
-        return int(self._runner.addresses[0][1])
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Answer no more."""
+        if self._listening:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _connect(self) -> web.RequestHandler:
+        """Take a connection, and with too many end the oldest: a probe is always a new one."""
+        server = self._runner.server
+        assert server  # noqa: S101 it is set up
+        for oldest in server.connections[: 1 - CONNECTION_LIMIT]:
+            if oldest.transport:
+                oldest.transport.abort()
+        return server()
 
     async def _health(self, _: web.Request) -> web.Response:
         if self._spool.is_alive and self._sink.is_alive and self._server.is_alive:

@@ -1,9 +1,10 @@
 """Which files are found, and what their paths tell."""
 
+import os
 from pathlib import Path
 
 import pytest
-from jld_filebeat.inputs import Input, base, find
+from jld_filebeat.inputs import Input, base, describe, find
 
 
 def test_first_input_wins(logs: Path) -> None:
@@ -73,3 +74,24 @@ def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 def test_base(path: str, original: str) -> None:
     """A rotated file is recognised by its name."""
     assert base(path) == original
+
+
+@pytest.fixture
+def config(logs: Path) -> Path:
+    """Give the path of what Docker writes about a container."""
+    folder = logs / ("a" * 64)
+    folder.mkdir()
+    return folder / "config.v2.json"
+
+
+@pytest.mark.parametrize("text", ['{"Name":' + "[" * 200_000, '{"Name":"/web","x":"%s"}' % (2**20 * "x")], ids=len)
+def test_harmful_name_of_container(config: Path, text: str) -> None:
+    """A file that only somebody else than Docker would write does no harm."""
+    config.write_text(text)
+    assert describe(f"{config.parent}/x-json.log", "docker", "node")["container"] == {"id": "a" * 64}
+
+
+def test_name_of_container_in_a_pipe(config: Path) -> None:
+    """What is not even a file is not waited for."""
+    os.mkfifo(config)
+    assert describe(f"{config.parent}/x-json.log", "docker", "node")["container"] == {"id": "a" * 64}

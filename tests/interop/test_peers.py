@@ -135,6 +135,27 @@ def test_version_of_go(tmp_path: Path, version: str, switching: str, fits: bool)
     assert status == (0 if fits else 69)
 
 
+def test_go_of_another_machine(tmp_path: Path) -> None:
+    """A Go that cannot be run is as good as none, and a tool that cannot be run is named."""
+    program = tmp_path / "bin/go"
+    program.parent.mkdir()
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(0o755)
+    done = command("receiver", path=f"{program.parent}:/usr/bin:/bin")
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (69, [f"dev.peers: receiver: needs {go.NEEDED}"])
+    with pytest.raises(PeerError, match="cannot be run: Exec format error"):
+        cache.call([program], tmp_path)
+
+
+def test_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache that cannot be made is named, with the reason, in one line."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    done = command("receiver")
+    reason = f"the cache {tmp_path}/file/jupyterlabdemo cannot be used: Not a directory"
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (1, [f"dev.peers: receiver: {reason}"])
+
+
 def test_usage() -> None:
     """Called with a name that it does not know, or with none, it tells the names, and exits with EX_USAGE."""
     for names in ((), ("filebeat", "vector")):

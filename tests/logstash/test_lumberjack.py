@@ -3,7 +3,9 @@
 import random
 import struct
 import zlib
+from typing import Any
 
+import orjson
 import pytest
 from jld_logstash import lumberjack
 from jld_logstash.errors import ProtocolError
@@ -67,6 +69,29 @@ def test_version_1(frames: bytes) -> None:
         decoder.feed(data[cut:])
         assert decoder.take(2**20) == expected
         assert decoder.is_idle
+
+
+def test_version_1_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an event of v1 that is not whole, little is looked at for each byte that comes, and nothing is decoded."""
+    looks = []
+
+    class Counted(struct.Struct):
+        def unpack_from(self, buffer: Any, /, offset: int = 0) -> tuple[Any, ...]:
+            looks.append(offset)
+            return super().unpack_from(buffer, offset)
+
+    monkeypatch.setattr(lumberjack, "_LENGTH", Counted(">I"))
+    names = [b"%d" % number for number in range(PAIRS_LIMIT)]
+    texts = [b"".join(struct.pack(">I", len(text)) + text for text in (name, b"x" * 9)) for name in names]
+    decoder = Decoder()
+    decoder.feed(b"1W\0\0\0\1" + b"1D\0\0\0\1" + struct.pack(">I", PAIRS_LIMIT))
+    data = b"".join(texts)
+    for byte in data[:-1]:
+        decoder.feed(bytes([byte]))
+        assert decoder.take(2**20) is None
+    decoder.feed(data[-1:])
+    assert decoder.take(2**20) == Part([orjson.dumps(dict.fromkeys(map(bytes.decode, names), "x" * 9))], 1, b"1")
+    assert len(looks) < 20 * 2 * PAIRS_LIMIT
 
 
 def test_versions_alternate() -> None:
@@ -261,7 +286,8 @@ def test_checksum_comes_first() -> None:
         (DATA_1, "outside of a window"),
         (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\0", "an event of 0 pairs"),
         (b"1W\0\0\0\x01" + b"1D\0\0\0\x01" + struct.pack(">I", PAIRS_LIMIT + 1), "an event of 1025 pairs"),
-        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff", "an event of 4294967309 bytes"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff", "an event of 4294967313 bytes"),
+        (b"1W\0\0\0\x01" + b"1D\0\0\0\x01\0\0\0\x01" + 2 * framed(b"\x01" * 2**21, b""), "bytes as JSON"),
         (b"1W\0\0\0\x01" + framed(zlib.compress(COMPRESSED), b"1C"), "inside a compressed frame"),
         (b"3W\0\0\0\x01", "b'3W'"),
         (b"2X\0\0\0\x01", "b'2X'"),

@@ -72,7 +72,8 @@ def test_each_event_once(
     until("the queue is there", lambda: collector.metric("logstash_broker_connected") == 1)
     receiver = receive()
     repeats = batches[::2]
-    for number, batch in enumerate([*batches, [{"n": "without id"}], *repeats]):
+    without_id = [{"n": "without id"}, {"event.id": "dotted"}, {"event.id": "dotted too"}]
+    for number, batch in enumerate([*batches, without_id, *repeats]):
         before = len(stored(database))
         with collector.shipper() as shipper:
             shipper.ship(batch)
@@ -86,5 +87,5 @@ def test_each_event_once(
         shipper.ship([{"event": {"id": "last"}}])
     until("the last one is stored", lambda: "last" in stored(database), seconds=30)
     found = stored(database)
-    assert len(found) == 5002
+    assert len(found) == 5004
     assert {f"id-{number}" for number in range(5000)} < set(found)

@@ -75,6 +75,15 @@ def test_never_written(ledger: Ledger) -> None:
     assert ledger.wrong == ["w: [1] arrived and were never written", "v: [0] arrived and were never written"]
 
 
+def test_nothing_written(ledger: Ledger) -> None:
+    """A round in which no line was written proves nothing, be it the first or a later one."""
+    for written in ({"w": 2}, {"w": 2}):
+        ledger.close_round(written)
+    fresh = Ledger()
+    fresh.close_round({"w": 0})
+    assert ledger.wrong == fresh.wrong == ["nothing was written in a round"]
+
+
 def test_later_rounds(ledger: Ledger) -> None:
     """Lines of rounds long ago are forgotten, and are repeats when they come again."""
     for number in range(2, KEPT + 4):

@@ -16,6 +16,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from . import collector, shipper
 from .disturbances import Turn, all_of, deal, turns
 from .rig import Rig
 
@@ -24,6 +25,8 @@ NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-chi
 PROGRAMS = {"unshare": "util-linux", "ip": "iproute2", "iptables": "iptables", "erl_call": "rabbitmq-server"}
 """What is needed of the machine, and which package has it."""
 
+MUTANTS = sorted({*collector.LATE_SECONDS, *collector.MUTANTS, *shipper.MUTANTS})
+
 
 def main() -> int:
     """Run the rounds, and give the exit status: 0 when nothing is lost or wrong, 1 when something is."""
@@ -31,10 +34,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="how many; the default is %(default)s")
     parser.add_argument("--seed", help="what all chance comes from; a random one unless it is given")
     parser.add_argument("--only", help="names of disturbances with commas between; all unless they are given")
-    parser.add_argument("--mutant", default="", help="how to break shipper or collector on purpose")
+    parser.add_argument("--mutant", default="", choices=MUTANTS, help="how to break shipper or collector on purpose")
     parser.add_argument("--folder", default="/var/tmp", help="where to keep everything; %(default)s unless it is given")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: should be 1 or more")
+    if not Path(options.folder).is_dir():
+        parser.error(f"--folder {options.folder}: should be a folder")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     for program, package in PROGRAMS.items():
         if not shutil.which(program):
@@ -80,9 +87,10 @@ def say(text: str) -> None:
 
 def play(rig: Rig, rounds: int, only: list[str]) -> list[str]:
     """Play rounds until something is wrong, and say what."""
-    disturbances = [found for found in all_of(rig) if not only or found.name in only]
-    if only and len(disturbances) < len(only):
-        return [f"--only: should be some of {', '.join(found.name for found in all_of(rig))}"]
+    known = all_of(rig)
+    disturbances = [found for found in known if not only or found.name in only]
+    if not {found.name for found in disturbances} >= set(only):
+        return [f"--only: should be some of {', '.join(found.name for found in known)}"]
     timeline = rig.folder / "timeline"
     for number, dealt in enumerate(islice(deal(disturbances, rig.chance), rounds), 1):
         names = " ".join(found.name for found in dealt)

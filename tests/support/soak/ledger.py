@@ -97,6 +97,8 @@ class Ledger:
                 extra = [number for number in ids if number >= written.get(writer, 0)]
                 if extra:
                     self.wrong.append(f"{writer}: {extra[:10]} arrived and were never written")
+            if sum(written.values()) <= sum(self._whole[-1].values() if self._whole else ()):
+                self.wrong.append("nothing was written in a round")
             self._whole.append(written)
             if len(self._whole) > KEPT:
                 self._forget(self._whole.pop(0))
