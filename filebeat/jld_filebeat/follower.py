@@ -106,16 +106,16 @@ class Follower:
                 if not isinstance(error, FileNotFoundError | NotADirectoryError):
                     hidden.append(path)
                 continue
-            if file and file not in found:  # a second path to the same file, by a link, counts for nothing
+            if file and file not in found:  # else it is a second path to the same file, by a link
                 found.add(file)
                 places[path] = file
-        if hidden:
-            self._keep(tuple(hidden), places, found)
+        self._keep(tuple(hidden), places, found)
         self._places = places
         self._place_all(found)
         new = [file for file in found if file.size < 0]
         new += [one for one in settled(strangers, files, self._inputs) if self._meet(one) is one]
-        relate([file for file in new if file.format != "plain"], self._files.values())
+        # Some may have begun anew meanwhile.
+        relate([one for one in new if one.format != "plain" and self._files.get(one.key) is one], self._files.values())
         for file in list(self._files.values()):
             self._look(file)
         self._let_go(strangers)

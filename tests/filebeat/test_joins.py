@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from jld_filebeat import lines
+from jld_filebeat.follower import Follower
 from jld_filebeat.inputs import find
 
 Follow = Callable[[str], Any]
@@ -335,3 +336,22 @@ def test_many_parts(table: Any, pod: Path, monkeypatch: pytest.MonkeyPatch) -> N
     cut, whole = table.ship()
     assert (cut["message"], cut["log"]["flags"]) == ("abc", ["truncated"])
     assert (whole["message"], whole["log"].get("flags")) == ("gh", None)
+
+
+def test_truncated_while_another_is_found(table: Any, pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is truncated while a rotated one is compared to it, at the start, is read anew, and that one too."""
+    pod.write_text(cri("stdout F one", "stdout F two"))
+    table.ship()
+    table.restart()
+    pod.with_name("0.log.20260101-000000").write_text(cri("stdout F zero"))
+    real = Follower._recognise
+
+    def recognise(self: Follower, new: Any) -> Any:
+        os.truncate(pod, 0)
+        return real(self, new)
+
+    monkeypatch.setattr(Follower, "_recognise", recognise)
+    messages = table.messages()
+    with pod.open("a") as log:
+        log.write(cri("stdout F three"))
+    assert messages + table.messages() == ["zero", "three"]
