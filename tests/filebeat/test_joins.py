@@ -355,3 +355,13 @@ def test_truncated_while_another_is_found(table: Any, pod: Path, monkeypatch: py
     with pod.open("a") as log:
         log.write(cri("stdout F three"))
     assert messages + table.messages() == ["zero", "three"]
+
+
+def test_logs_rotated_in_different_ways(table: Any, logs: Path) -> None:
+    """Logs whose rotated files are dated, numbered or not there at all are found at the same time, and shipped."""
+    for name in ("0.log", "1.log", "2.log", "0.log.20260101-000000", "1.log.1", "1.log.2"):
+        (logs / name).write_text(cri(f"stdout F {name}"))
+    assert len(table.messages()) == 6
+    table.restart()
+    (logs / "3.log").write_text(cri("stdout F 3.log"))
+    assert table.messages() == ["3.log"]
