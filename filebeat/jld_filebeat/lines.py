@@ -40,8 +40,9 @@ class Reader:
         """A compressed file, where a long line begins in it, and its first bytes: not to be inflated once more."""
 
     def forget(self, file: File) -> None:
-        """Forget what was kept of a file that is followed no more."""
-        self._end_long(file)
+        """Forget the long line of a file that is followed no more, or whose line was read."""
+        if self._long[0] is file:
+            self._long = None, 0, bytearray()
 
     def read(self, file: File, batch: Batch) -> bool:
         """Read a piece of a file, and say whether there may be more to read.
@@ -125,7 +126,7 @@ class Reader:
         if end is None:
             return more
         line = file.source.pread(min(end - start, LINE), start) if known is None else bytes(known)
-        self._end_long(file)
+        self.forget(file)
         file.position = end if end == _next_cut(file) else end + 1
         file.scanned = file.position
         self._take(file, batch, line, start, now, is_cut=end - start > LINE)
@@ -134,10 +135,6 @@ class Reader:
         file.size = max(file.size, file.source.stat()[0])
         batch.mark(file)
         return not file.is_read
-
-    def _end_long(self, file: File) -> None:
-        if self._long[0] is file:
-            self._long = None, 0, bytearray()
 
     def _take(self, file: File, batch: Batch, line: bytes, start: int, now: bytes, *, is_cut: bool = False) -> None:  # noqa: PLR0913 # the hot path: no object for a line
         """Make an event of a line, or a part of one."""

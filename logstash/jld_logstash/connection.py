@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from .intake import Intake
 from .lumberjack import LARGE_SIZE, Decoder, Part, acknowledgement
@@ -131,10 +132,7 @@ class Connection:
         """Wait, in the order of those that wait, for one of the few places."""
         turn = asyncio.ensure_future(self._intake.large.acquire())
         try:
-            while not turn.done():
-                await asyncio.wait((turn,), timeout=KEEPALIVE_SECONDS)
-                if not turn.done():
-                    await self._keep_alive(self._decoder.version)
+            await self._wait(turn, self._decoder.version)
         finally:
             self._is_large = not turn.cancel()  # what is done cannot be cancelled
 
@@ -169,16 +167,21 @@ class Connection:
         count = 0
         while entry := await self._parts.get():
             safe, events, part = entry
-            while safe and not safe.done():
-                await asyncio.wait((safe,), timeout=KEEPALIVE_SECONDS)
-                if not safe.done():
-                    await self._keep_alive(part.version)
+            if safe:
+                await self._wait(safe, part.version)
             count += events
             if part.acknowledge is not None:
                 await self._send(acknowledgement(part.acknowledge, part.version))
                 self._metrics.acknowledged.inc(count)
                 count = 0
             self._free.release()
+
+    async def _wait(self, done: asyncio.Future[Any], version: bytes) -> None:
+        """Wait until something is done, and tell the shipper meanwhile that the collector is alive."""
+        while not done.done():
+            await asyncio.wait((done,), timeout=KEEPALIVE_SECONDS)
+            if not done.done():
+                await self._keep_alive(version)
 
     async def _keep_alive(self, version: bytes) -> None:
         if version != b"1":
