@@ -133,6 +133,20 @@ def follow() -> Iterator[Callable[[str], Table]]:
 
 
 @pytest.fixture
+def table(follow: Callable[[str], Table], logs: Path) -> Any:
+    """Callable[[str], Table] plain logs."""
+    return follow(f"plain:{logs}/*.log*")
+
+
+@pytest.fixture
+def app(logs: Path) -> Path:
+    """Give a log with two lines."""
+    file = logs / "app.log"
+    file.write_text("one\ntwo\n")
+    return file
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for no rotated file to become quiet, and for no removed one."""
     monkeypatch.setattr("jld_filebeat.follower.QUIET_SECONDS", 0)

@@ -1,19 +1,13 @@
 """What the registry tells of a file, and whether the one at its inode is still that file."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jld_filebeat.source import HEAD
+from log_file import append
 
 BANNER = f"{'=' * HEAD}\n"
-
-
-@pytest.fixture
-def table(follow: Callable[[str], Any], logs: Path) -> Any:
-    """Follow plain logs."""
-    return follow(f"plain:{logs}/*.log*")
 
 
 @pytest.fixture
@@ -22,12 +16,6 @@ def app(logs: Path) -> Path:
     file = logs / "app.log"
     file.write_text(f"{BANNER}one\ntwo\n")
     return file
-
-
-def append(file: Path, text: str) -> None:
-    """Write to the end of a file."""
-    with file.open("a") as log:
-        log.write(text)
 
 
 def ids(events: list[dict[str, Any]]) -> set[str]:

@@ -10,28 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_file import append
 
 Follow = Callable[[str], Any]
-
-
-@pytest.fixture
-def table(follow: Follow, logs: Path) -> Any:
-    """Follow plain logs."""
-    return follow(f"plain:{logs}/*.log*")
-
-
-@pytest.fixture
-def app(logs: Path) -> Path:
-    """Give a log with two lines."""
-    file = logs / "app.log"
-    file.write_text("one\ntwo\n")
-    return file
-
-
-def append(file: Path, text: str) -> None:
-    """Write to the end of a file."""
-    with file.open("a") as log:
-        log.write(text)
 
 
 def copy(app: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_file import append
 
 Follow = Callable[[str], Any]
 LINE = "2026-01-02T03:04:05.1Z stdout"
@@ -15,12 +16,6 @@ LINE = "2026-01-02T03:04:05.1Z stdout"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jld_filebeat.follower.QUIET_SECONDS", 0)
-
-
-def append(file: Path, text: str) -> None:
-    """Write to the end of a file."""
-    with file.open("a") as log:
-        log.write(text)
 
 
 def read(table: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import pytest
 from jld_filebeat import lines
 from jld_filebeat.follower import Follower
 from jld_filebeat.inputs import find
+from log_file import append
 
 Follow = Callable[[str], Any]
 
@@ -41,12 +42,6 @@ def pod(logs: Path) -> Path:
 def table(follow: Follow, logs: Path) -> Any:
     """Follow logs of the CRI."""
     return follow(f"cri:{logs}/*.log*")
-
-
-def append(file: Path, text: str) -> None:
-    """Write to the end of a file."""
-    with file.open("a") as log:
-        log.write(text)
 
 
 def test_parts(table: Any, pod: Path) -> None:

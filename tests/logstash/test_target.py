@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from broker import Broker
+from publishing_events import confirmed, events
 from stack import until
 from vhost import Host
 
@@ -13,16 +14,6 @@ pytestmark = pytest.mark.rabbitmq
 
 Collect = Callable[..., Any]
 Target = dict[str, str | None]
-
-
-def events(count: int, first: int = 0) -> list[dict[str, Any]]:
-    """Make events with ids."""
-    return [{"n": number, "event": {"id": f"id-{number}"}} for number in range(first, first + count)]
-
-
-def confirmed(collector: Any, count: int) -> None:
-    """Wait until so many events are confirmed."""
-    until("all are confirmed", lambda: collector.metric("logstash_events_confirmed_total") >= count)
 
 
 def test_missing_exchange(collect: Collect, to_host: Target, host: Host) -> None:
